@@ -1,0 +1,249 @@
+"""The models config: the list that go-livepeer orchestrators have as ``aiModels.json``, read entry by entry.
+
+Fields and their meaning are go-livepeer's (``core/ai.go``, v0.9.1). One bad entry is refused in words and the others live;
+go-livepeer refuses the whole file. Nothing here raises: the outcome is data.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, DivisionByZero, InvalidOperation
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from stoker_contracts.names import resource_name
+from stoker_contracts.pipelines import Pipeline
+
+MAX_ENTRIES = 500
+MAX_MODEL_ID = 256
+MAX_CAPACITY = 64
+
+_KNOWN_KEYS = frozenset({
+    "pipeline", "model_id", "url", "token", "warm", "capacity",
+    "optimization_flags", "gateway", "price_per_unit", "pixels_per_unit", "currency",
+})  # fmt: skip
+_FLAGS = {"TORCH_COMPILE": "compile", "BFLOAT16": "bfloat16"}
+"""Livepeer's optimization flags that Stoker's worker knows, and our names for them."""
+
+
+class EntryReason(StrEnum):
+    """Why an entry was refused."""
+
+    NOT_AN_OBJECT = "NotAnObject"
+    UNKNOWN_PIPELINE = "UnknownPipeline"
+    MODEL_ID_INVALID = "ModelIdInvalid"
+    FIELD_INVALID = "FieldInvalid"
+    PRICE_INVALID = "PriceInvalid"
+    URL_INVALID = "UrlInvalid"
+    TOKEN_IN_CONFIG = "TokenInConfig"  # noqa: S105 - a reason, no secret
+    WARM_AND_COLD = "WarmAndCold"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPrice:
+    """What a unit (a pixel, in a models config) costs: a decimal string and a currency."""
+
+    per_unit: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model that the config asks for; `name` is the resource's. `indices` are the entries that it was made of."""
+
+    name: str
+    pipeline: Pipeline
+    model_id: str
+    warm: bool
+    capacity: int
+    urls: tuple[tuple[str, int], ...] = ()
+    price: EntryPrice | None = None
+    optimization: Mapping[str, bool] = field(default_factory=dict)
+    indices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One entry that is not served, and why."""
+
+    index: int
+    reason: EntryReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about an accepted entry that its author should know."""
+
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    """What a models config says. With `error` set it could not be read at all, and nothing may be changed because of it."""
+
+    models: tuple[ModelEntry, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    error: str | None = None
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: EntryReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def parse(text: str) -> ModelsConfig:
+    """Read a models config: the JSON list of ``aiModels.json``."""
+    try:
+        entries = json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        return ModelsConfig(error=f"the models config is not valid JSON{where}; nothing was changed")
+    if not isinstance(entries, list):
+        return ModelsConfig(error="the models config must be a JSON list of entries; nothing was changed")
+    if len(entries) > MAX_ENTRIES:
+        return ModelsConfig(error=f"the models config has {len(entries)} entries; at most {MAX_ENTRIES} are read")
+    return _merge(entries)
+
+
+def _merge(entries: list[Any]) -> ModelsConfig:
+    models: dict[tuple[Pipeline, str], ModelEntry] = {}
+    refusals: list[Refusal] = []
+    remarks: list[Remark] = []
+    for index, entry in enumerate(entries):
+        try:
+            model = _read(index, entry)
+            key = (model.pipeline, model.model_id)
+            models[key] = _joined(models[key], model) if key in models else model
+        except _RefusedError as refused:
+            refusals.append(Refusal(index, refused.reason, refused.message))
+        else:
+            remarks.extend(Remark(index, message) for message in _remarks(entry))
+    return ModelsConfig(tuple(_distinctly_named(models)), tuple(refusals), tuple(remarks))
+
+
+def _joined(first: ModelEntry, second: ModelEntry) -> ModelEntry:
+    """The same model twice: capacities add up, as go-livepeer has it."""
+    if first.warm != second.warm:
+        raise _RefusedError(EntryReason.WARM_AND_COLD, f"{second.model_id} is listed as warm and as cold; choose one")
+    capacity = min(first.capacity + second.capacity, MAX_CAPACITY)
+    return replace(first, capacity=capacity, urls=first.urls + second.urls, indices=first.indices + second.indices)
+
+
+def _distinctly_named(models: Mapping[tuple[Pipeline, str], ModelEntry]) -> Iterator[ModelEntry]:
+    names = [model.name for model in models.values()]
+    for model in models.values():
+        clash = names.count(model.name) > 1
+        yield replace(model, name=resource_name(model.pipeline, model.model_id, distinct=True)) if clash else model
+
+
+def _read(index: int, entry: object) -> ModelEntry:
+    if not isinstance(entry, dict):
+        raise _RefusedError(EntryReason.NOT_AN_OBJECT, "an entry must be a JSON object with pipeline and model_id")
+    if entry.get("token"):
+        message = "a token does not belong into a ConfigMap; put it into the release's token Secret and name its tokenKey"
+        raise _RefusedError(EntryReason.TOKEN_IN_CONFIG, message)
+    pipeline, model_id = _pipeline(entry), _model_id(entry)
+    capacity, url = _capacity(entry), _url(entry)
+    return ModelEntry(
+        name=resource_name(pipeline, model_id),
+        pipeline=pipeline,
+        model_id=model_id,
+        warm=_boolean(entry, "warm"),
+        capacity=capacity,
+        urls=((url, capacity),) if url else (),
+        price=_price(entry),
+        optimization=_optimization(entry),
+        indices=(index,),
+    )
+
+
+def _pipeline(entry: Mapping[str, Any]) -> Pipeline:
+    try:
+        return Pipeline(str(entry.get("pipeline")))
+    except ValueError:
+        known = ", ".join(Pipeline)
+        raise _RefusedError(EntryReason.UNKNOWN_PIPELINE, f"pipeline must be one of {known}") from None
+
+
+def _model_id(entry: Mapping[str, Any]) -> str:
+    model_id = entry.get("model_id")
+    if not isinstance(model_id, str) or not model_id.strip():
+        raise _RefusedError(EntryReason.MODEL_ID_INVALID, "model_id must name a model")
+    if len(model_id) > MAX_MODEL_ID:
+        raise _RefusedError(EntryReason.MODEL_ID_INVALID, f"model_id may have at most {MAX_MODEL_ID} characters")
+    return model_id
+
+
+def _boolean(entry: Mapping[str, Any], key: str) -> bool:
+    value = entry.get(key, False)
+    if not isinstance(value, bool):
+        raise _RefusedError(EntryReason.FIELD_INVALID, f"{key} must be true or false")
+    return value
+
+
+def _capacity(entry: Mapping[str, Any]) -> int:
+    """Jobs at once; 0 and absence mean 1 (go-livepeer)."""
+    value = entry.get("capacity", 0)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_CAPACITY:
+        raise _RefusedError(EntryReason.FIELD_INVALID, f"capacity must be a whole number from 0 to {MAX_CAPACITY}")
+    return value or 1
+
+
+def _url(entry: Mapping[str, Any]) -> str:
+    url = entry.get("url", "")
+    if url == "":
+        return ""
+    problem = "url must be http:// or https:// with a host and no user name"
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise _RefusedError(EntryReason.URL_INVALID, problem)
+    return str(url)
+
+
+def _price(entry: Mapping[str, Any]) -> EntryPrice | None:
+    if "price_per_unit" not in entry:
+        return None
+    price, units = _number(entry, "price_per_unit"), _number(entry, "pixels_per_unit", default=Decimal(1))
+    currency = entry.get("currency", "") or "wei"
+    if not isinstance(currency, str):
+        raise _RefusedError(EntryReason.PRICE_INVALID, "currency must be a name such as USD")
+    try:
+        per_unit = price / units
+    except (DivisionByZero, InvalidOperation):
+        raise _RefusedError(EntryReason.PRICE_INVALID, "pixels_per_unit must be greater than 0") from None
+    return EntryPrice(f"{per_unit.normalize():f}", currency)
+
+
+def _number(entry: Mapping[str, Any], key: str, default: Decimal | None = None) -> Decimal:
+    value = entry.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise _RefusedError(EntryReason.PRICE_INVALID, f"{key} must be a bare number without quotes; name the currency in currency")
+    if value < 0:
+        raise _RefusedError(EntryReason.PRICE_INVALID, f"{key} must not be negative")
+    return Decimal(value)
+
+
+def _optimization(entry: Mapping[str, Any]) -> dict[str, bool]:
+    flags = entry.get("optimization_flags", {})
+    if not isinstance(flags, dict):
+        raise _RefusedError(EntryReason.FIELD_INVALID, "optimization_flags must be an object of flags")
+    wrong = [name for name, value in flags.items() if not isinstance(value, bool | str)]
+    if wrong:
+        raise _RefusedError(EntryReason.FIELD_INVALID, "an optimization flag must be true, false or a string")
+    return {_FLAGS[name]: str(value).lower() not in ("false", "0", "") for name, value in flags.items() if name in _FLAGS}
+
+
+def _remarks(entry: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted(entry.keys() - _KNOWN_KEYS):
+        yield f"the key {key[:64]!r} is not known and has no effect"
+    for flag in sorted(entry.get("optimization_flags", {}).keys() - _FLAGS.keys()):
+        yield f"the optimization flag {flag[:64]!r} is not known and has no effect; known: {', '.join(_FLAGS)}"

@@ -1,0 +1,70 @@
+"""Names that several programs must spell alike: API group, labels, annotations, headers, variables, resource names."""
+
+import hashlib
+import re
+
+from stoker_contracts.pipelines import FACTS, Pipeline
+
+GROUP = "stoker.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "ModelDeployment"
+PLURAL = "modeldeployments"
+SINGULAR = "modeldeployment"
+SHORT_NAME = "smd"
+
+LABEL_MODEL_DEPLOYMENT = f"{GROUP}/model-deployment"
+"""On worker pods and all that belongs to one ModelDeployment: its name."""
+LABEL_MODELS_CONFIG = f"{GROUP}/models-config"
+"""On a ConfigMap: ``"true"`` makes it a models config. On a ModelDeployment: the name of the ConfigMap it comes from."""
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY = "stoker"
+
+ANNOTATION_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+MODELS_CONFIG_KEY = "aiModels.json"
+"""The key of a models config ConfigMap that holds the list."""
+REPORT_KEY = "report.json"
+REPORT_SUFFIX = "-report"
+
+FIELD_MANAGER_OPERATOR = "stoker-operator"
+FIELD_MANAGER_ORCHESTRATOR = "stoker-orchestrator"
+
+WORKER_CONTAINER = "worker"
+WORKER_PORT = 8000
+WORKER_PORT_NAME = "http"
+ORCHESTRATOR_PORT = 8935
+MODELS_MOUNT = "/models"
+"""Where a worker pod finds its weights."""
+
+HEADER_REQUEST_ID = "Stoker-Request-Id"
+HEADER_MODEL = "Stoker-Model"
+HEADER_WORKER = "Stoker-Worker"
+HEADER_QUEUE_MS = "Stoker-Queue-Ms"
+HEADER_COLD_START = "Stoker-Cold-Start"
+HEADER_OUTPUT_FORMAT = "Stoker-Output-Format"
+
+MAX_NAME = 52
+"""Longest name of a resource that Stoker makes: room for the suffixes that Kubernetes adds to pods."""
+_HASH_DIGITS = 8
+
+
+def slug(model_id: str) -> str:
+    """A model id as a DNS label part: lower case, runs of anything else as one dash; ``model`` where nothing is left."""
+    return re.sub(r"[^a-z0-9]+", "-", model_id.lower()).strip("-") or "model"
+
+
+def _digest(pipeline: Pipeline, model_id: str) -> str:
+    return hashlib.sha256(f"{pipeline}\n{model_id}".encode()).hexdigest()[:_HASH_DIGITS]
+
+
+def resource_name(pipeline: Pipeline, model_id: str, *, distinct: bool = False) -> str:
+    """The name of the ModelDeployment for one model of a models config, at most ``MAX_NAME`` characters.
+
+    The name depends on pipeline and model id alone, so it is stable across edits. It ends in a hash where it had to be cut,
+    or where the caller knows of another model with the same slug (``distinct``).
+    """
+    name = f"{FACTS[pipeline].short}-{slug(model_id)}"
+    if len(name) <= MAX_NAME and not distinct:
+        return name
+    return f"{name[: MAX_NAME - _HASH_DIGITS - 1].rstrip('-')}-{_digest(pipeline, model_id)}"

@@ -1,0 +1,45 @@
+"""The pipelines that Stoker serves: name, route, capability number, result kind."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Pipeline(StrEnum):
+    """A pipeline's name, as go-livepeer's models configuration spells it."""
+
+    TEXT_TO_IMAGE = "text-to-image"
+    IMAGE_TO_IMAGE = "image-to-image"
+    IMAGE_TO_VIDEO = "image-to-video"
+
+
+class Media(StrEnum):
+    """What a pipeline produces."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFacts:
+    """What every program must know of a pipeline.
+
+    ``capability`` is Livepeer's number (go-livepeer ``core/capabilities.go``), ``short`` starts the names of
+    resources, ``takes_image`` tells that jobs come as multipart with the file part ``image`` instead of JSON.
+    """
+
+    route: str
+    capability: int
+    short: str
+    takes_image: bool
+    produces: Media
+
+
+FACTS: dict[Pipeline, PipelineFacts] = {
+    Pipeline.TEXT_TO_IMAGE: PipelineFacts("/text-to-image", 27, "t2i", takes_image=False, produces=Media.IMAGE),
+    Pipeline.IMAGE_TO_IMAGE: PipelineFacts("/image-to-image", 28, "i2i", takes_image=True, produces=Media.IMAGE),
+    Pipeline.IMAGE_TO_VIDEO: PipelineFacts("/image-to-video", 29, "i2v", takes_image=True, produces=Media.VIDEO),
+}
+"""Everything known of each pipeline."""
+
+BY_ROUTE: dict[str, Pipeline] = {facts.route: pipeline for pipeline, facts in FACTS.items()}
+"""Which pipeline a path belongs to."""

@@ -1,0 +1,1 @@
+"""Turns the wanted state into cluster objects and says in status why something is not so."""

@@ -1,0 +1,36 @@
+# The development environment: one virtual environment in the clone, installed by hash from the committed exports.
+
+EXPORT := $(UV) export --quiet --frozen --no-header --no-annotate --no-emit-workspace --no-emit-index-url
+
+.PHONY: venv
+venv: $(STAMP) ## Install everything that development needs into .venv (about 5 GB, by hash).
+
+$(UV):
+	@echo "Installing uv into the cache"
+	@python3 -m venv $(CACHE)/bootstrap/uv
+	@$(CACHE)/bootstrap/uv/bin/python -m pip install --quiet --require-hashes --requirement requirements/build.txt
+
+$(STAMP): requirements/dev.txt $(MEMBERS:%=%/pyproject.toml) | $(UV)
+	@echo "Installing the development environment"
+	@test -x $(PYTHON) || $(UV) venv --quiet --python 3.11 .venv
+	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirement requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation $(MEMBERS:%=--editable ./%)
+	@touch $@
+
+.PHONY: lock
+lock: | $(UV) ## Resolve anew and write the hashed exports in requirements/.
+	@$(UV) lock --quiet --upgrade
+	@$(MAKE) --no-print-directory export-to DESTINATION=requirements
+
+.PHONY: lock-check
+lock-check: | $(UV) ## Fail when a member's dependencies and the committed exports disagree.
+	@tools/lock_check.sh $(UV)
+
+.PHONY: export-to
+export-to:
+	@$(EXPORT) --only-group dev --output-file $(DESTINATION)/dev.txt >/dev/null
+	@$(EXPORT) --only-group build --output-file $(DESTINATION)/build.txt >/dev/null
+	@$(EXPORT) --no-dev --package stoker-operator --output-file $(DESTINATION)/operator.txt >/dev/null
+	@$(EXPORT) --no-dev --package stoker-orchestrator --output-file $(DESTINATION)/orchestrator.txt >/dev/null
+	@$(EXPORT) --no-dev --package stoker-worker --output-file $(DESTINATION)/worker-stub.txt >/dev/null
+	@$(EXPORT) --no-dev --package stoker-worker --extra diffusers --output-file $(DESTINATION)/worker.txt >/dev/null

@@ -1,0 +1,1 @@
+"""One diffusion model in one process: load, queue, run, encode."""
