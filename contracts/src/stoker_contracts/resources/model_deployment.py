@@ -198,7 +198,7 @@ class ModelDeploymentSpec(Wire):
     )
     warm: bool = Field(default=False, description="Keep at least one worker loaded; false: start on request.")
     replicas: int = Field(default=0, ge=0, le=100, description="The scale subresource; owned by whoever scales.")
-    scaling: Scaling = Field(default_factory=Scaling)
+    scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
     capacity: int = Field(default=1, ge=1, le=64, description="Jobs that one worker takes at once.")
     rollout: Rollout | None = None
     weights: Weights | None = Field(default=None, description="Absent: the release's default.")

@@ -1,0 +1,152 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoker_contracts.models_config import EntryReason, ModelsConfig, parse
+from stoker_contracts.pipelines import Pipeline
+
+
+def entry(**fields: Any) -> dict[str, Any]:
+    return {"pipeline": "text-to-image", "model_id": "stabilityai/sdxl-turbo"} | fields
+
+
+def parsed(*entries: object) -> ModelsConfig:
+    return parse(json.dumps(entries))
+
+
+def test_an_entry_becomes_a_model_with_go_livepeers_defaults() -> None:
+    (model,) = parsed(entry()).models
+
+    assert (model.name, model.pipeline, model.model_id) == (
+        "t2i-stabilityai-sdxl-turbo",
+        Pipeline.TEXT_TO_IMAGE,
+        "stabilityai/sdxl-turbo",
+    )
+    assert (model.warm, model.capacity, model.urls, model.price) == (False, 1, (), None)
+
+
+def test_a_bad_entry_is_refused_and_its_neighbours_live() -> None:
+    config = parsed(entry(), entry(pipeline="text-to-text"), entry(pipeline="image-to-video"))
+
+    assert [model.pipeline for model in config.models] == [Pipeline.TEXT_TO_IMAGE, Pipeline.IMAGE_TO_VIDEO]
+    assert [(each.index, each.reason) for each in config.refusals] == [(1, EntryReason.UNKNOWN_PIPELINE)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason", "words"),
+    [
+        ("no object", EntryReason.NOT_AN_OBJECT, "JSON object"),
+        (entry(pipeline=""), EntryReason.UNKNOWN_PIPELINE, "text-to-image, image-to-image, image-to-video"),
+        (entry(pipeline=None), EntryReason.UNKNOWN_PIPELINE, "must be one of"),
+        (entry(model_id=""), EntryReason.MODEL_ID_INVALID, "must name a model"),
+        (entry(model_id=7), EntryReason.MODEL_ID_INVALID, "must name a model"),
+        (entry(model_id="m" * 257), EntryReason.MODEL_ID_INVALID, "256"),
+        (entry(warm="yes"), EntryReason.FIELD_INVALID, "warm must be true or false"),
+        (entry(capacity=-1), EntryReason.FIELD_INVALID, "from 0 to 64"),
+        (entry(capacity=True), EntryReason.FIELD_INVALID, "from 0 to 64"),
+        (entry(price_per_unit="100"), EntryReason.PRICE_INVALID, "without quotes"),
+        (entry(price_per_unit=None), EntryReason.PRICE_INVALID, "without quotes"),
+        (entry(price_per_unit=-0.5), EntryReason.PRICE_INVALID, "negative"),
+        (entry(price_per_unit=1, pixels_per_unit=0), EntryReason.PRICE_INVALID, "greater than 0"),
+        (entry(price_per_unit=0, pixels_per_unit=0), EntryReason.PRICE_INVALID, "greater than 0"),
+        (entry(price_per_unit=1, currency=5), EntryReason.PRICE_INVALID, "currency"),
+        (entry(url="host:8000"), EntryReason.URL_INVALID, "http:// or https://"),
+        (entry(url="ftp://host"), EntryReason.URL_INVALID, "http:// or https://"),
+        (entry(url="http://"), EntryReason.URL_INVALID, "host"),
+        (entry(url="http://[bad"), EntryReason.URL_INVALID, "host"),
+        (entry(url="https://me:secret@host"), EntryReason.URL_INVALID, "no user name"),
+        (entry(url=5), EntryReason.URL_INVALID, "http:// or https://"),
+        (entry(token="t0ken"), EntryReason.TOKEN_IN_CONFIG, "tokenKey"),
+        (entry(optimization_flags=["SFAST"]), EntryReason.FIELD_INVALID, "object of flags"),
+        (entry(optimization_flags={"SFAST": 1}), EntryReason.FIELD_INVALID, "true, false or a string"),
+    ],
+)
+def test_each_kind_of_bad_entry_is_refused_in_words(bad: object, reason: EntryReason, words: str) -> None:
+    config = parsed(bad)
+
+    (refusal,) = config.refusals
+    assert refusal.reason is reason
+    assert words in refusal.message
+    assert config.models == ()
+
+
+def test_a_refused_token_does_not_stand_in_the_report() -> None:
+    (refusal,) = parsed(entry(token="t0ken-of-mine")).refusals
+
+    assert "t0ken-of-mine" not in refusal.message
+
+
+def test_the_same_model_twice_adds_its_capacities() -> None:
+    (model,) = parsed(entry(capacity=2), entry(), entry(capacity=3)).models
+
+    assert model.capacity == 6
+    assert model.indices == (0, 1, 2)
+
+
+def test_a_model_listed_warm_and_cold_keeps_its_first_entry() -> None:
+    config = parsed(entry(warm=True), entry(warm=False))
+
+    assert [model.warm for model in config.models] == [True]
+    assert [each.reason for each in config.refusals] == [EntryReason.WARM_AND_COLD]
+
+
+def test_models_whose_names_would_be_equal_get_distinct_stable_names() -> None:
+    both = parsed(entry(model_id="a/b"), entry(model_id="a-b")).models
+    turned = parsed(entry(model_id="a-b"), entry(model_id="a/b")).models
+
+    assert len({model.name for model in both}) == 2
+    assert {model.model_id: model.name for model in both} == {model.model_id: model.name for model in turned}
+
+
+def test_a_price_is_divided_exactly_and_written_without_an_exponent() -> None:
+    config = parse(
+        '[{"pipeline":"text-to-image","model_id":"m","price_per_unit":1.9073484e-2,"pixels_per_unit":1000000,"currency":"USD"}]'
+    )
+
+    (model,) = config.models
+    assert model.price is not None
+    assert (model.price.per_unit, model.price.currency) == ("0.000000019073484", "USD")
+
+
+def test_known_optimization_flags_are_translated_and_unknown_ones_remarked() -> None:
+    config = parsed(entry(optimization_flags={"TORCH_COMPILE": True, "BFLOAT16": "false", "SFAST": True}))
+
+    assert config.models[0].optimization == {"compile": True, "bfloat16": False}
+    assert [remark.index for remark in config.remarks] == [0]
+    assert "SFAST" in config.remarks[0].message
+
+
+def test_an_unknown_key_is_a_remark_and_no_refusal() -> None:
+    config = parsed(entry(modelid="typo"))
+
+    assert len(config.models) == 1
+    assert "'modelid'" in config.remarks[0].message
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '"text"', "[" * 100_000, "null", "[" + "{}," * 500 + "{}]"])
+def test_a_file_that_is_no_list_of_entries_changes_nothing(text: str) -> None:
+    config = parse(text)
+
+    assert config.error
+    assert config.models == ()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from(
+    ["pipeline", "model_id", "url", "warm", "capacity", "price_per_unit", "pixels_per_unit", "optimization_flags"]
+)
+
+
+@given(st.lists(st.dictionaries(fields, json_values, max_size=8), max_size=4))
+def test_every_entry_is_either_accepted_or_refused_whatever_it_holds(entries: list[dict[str, Any]]) -> None:
+    config = parsed(*[entry(**each) for each in entries])
+
+    spoken_for = [index for model in config.models for index in model.indices] + [each.index for each in config.refusals]
+    assert sorted(spoken_for) == list(range(len(entries)))
