@@ -23,8 +23,8 @@ lock: | $(UV) ## Resolve anew and write the hashed exports in requirements/.
 	@$(MAKE) --no-print-directory export-to DESTINATION=requirements
 
 .PHONY: lock-check
-lock-check: | $(UV) ## Fail when a member's dependencies and the committed exports disagree.
-	@tools/lock_check.sh $(UV)
+lock-check: $(STAMP) ## Fail when the committed exports do not satisfy the members' dependencies.
+	@$(UV) pip check --quiet --python $(PYTHON)
 
 .PHONY: export-to
 export-to:

@@ -1,0 +1,186 @@
+"""The real pipelines, tiny and random, through the worker's own path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
+from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.worker import ExitReason
+from stoker_worker.engine.diffusers import DiffusersEngine, Model
+from stoker_worker.engine.families import family_of
+from stoker_worker.engine.loading import find_model
+from stoker_worker.engine.protocol import BrokenResultError, CancelledError, FatalEngineError, Output, Task
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+PICTURE = Image.new("RGB", (64, 48), "red")
+JOBS: dict[Pipeline, Job] = {
+    Pipeline.TEXT_TO_IMAGE: TextToImage(prompt="a red circle", width=64, height=64, num_inference_steps=2),
+    Pipeline.IMAGE_TO_IMAGE: ImageToImage(prompt="a red circle", num_inference_steps=4, strength=0.5),
+    Pipeline.IMAGE_TO_VIDEO: ImageToVideo(width=64, height=64, num_inference_steps=1),
+}
+
+
+def no_step() -> None:
+    """Nothing stops the job."""
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from stoker_worker.engine import tiny  # noqa: PLC0415 - torch only where it is tested
+
+    directory = tmp_path_factory.mktemp("models")
+    for pipeline in Pipeline:
+        tiny.write(directory, pipeline)
+    return directory
+
+
+Engines = Callable[[Pipeline], DiffusersEngine]
+
+
+@pytest.fixture(scope="session")
+def engines(models: Path) -> Engines:
+    loaded: dict[Pipeline, DiffusersEngine] = {}
+
+    def engine(pipeline: Pipeline) -> DiffusersEngine:
+        if pipeline not in loaded:
+            loaded[pipeline] = DiffusersEngine(Model(pipeline, f"stoker/tiny-{pipeline.value}", models, "cpu"))
+            loaded[pipeline].load()
+        return loaded[pipeline]
+
+    return engine
+
+
+def run(engines: Engines, pipeline: Pipeline, seed: int = 1, **changes: Any) -> Output:
+    job = JOBS[pipeline].model_copy(update=changes)
+    image = None if pipeline is Pipeline.TEXT_TO_IMAGE else PICTURE
+    return engines(pipeline).run(Task(job, seed, image), no_step)
+
+
+@pytest.mark.parametrize(("pipeline", "shape"), [("text-to-image", (64, 64, 3)), ("image-to-image", (48, 64, 3))])
+def test_a_pipeline_makes_pictures_of_the_asked_size(engines: Engines, pipeline: str, shape: tuple[int, int, int]) -> None:
+    (picture,) = run(engines, Pipeline(pipeline)).pictures
+
+    assert picture.shape == shape
+    assert picture.std() > 1
+
+
+def test_a_still_becomes_frames(engines: Engines) -> None:
+    output = run(engines, Pipeline.IMAGE_TO_VIDEO)
+
+    assert len(output.pictures) == 8
+    assert {frame.shape for frame in output.pictures} == {(64, 64, 3)}
+    assert output.seeds == [1]
+
+
+@pytest.mark.parametrize("pipeline", list(Pipeline))
+def test_the_same_seed_gives_the_same_pixels(engines: Engines, pipeline: Pipeline) -> None:
+    first, again, other = [run(engines, pipeline, seed).pictures[0] for seed in (1, 1, 2)]
+
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_each_picture_of_a_job_is_that_of_its_own_seed(engines: Engines) -> None:
+    both = run(engines, Pipeline.TEXT_TO_IMAGE, 5, num_images_per_prompt=2)
+    second = run(engines, Pipeline.TEXT_TO_IMAGE, 6)
+
+    assert both.seeds == [5, 6]
+    assert np.array_equal(both.pictures[1], second.pictures[0])
+
+
+def test_a_cancelled_job_stops_after_its_step_and_the_pipeline_is_usable(engines: Engines) -> None:
+    steps: list[int] = []
+
+    def cancel_after_two() -> None:
+        steps.append(1)
+        if len(steps) == 2:
+            raise CancelledError
+
+    job = JOBS[Pipeline.TEXT_TO_IMAGE].model_copy(update={"num_inference_steps": 50})
+    with pytest.raises(CancelledError):
+        engines(Pipeline.TEXT_TO_IMAGE).run(Task(job, 1), cancel_after_two)
+
+    assert len(steps) == 2
+    assert run(engines, Pipeline.TEXT_TO_IMAGE).pictures
+
+
+def test_values_that_are_no_numbers_are_an_error_and_no_black_picture(engines: Engines) -> None:
+    engine = engines(Pipeline.TEXT_TO_IMAGE)
+
+    with pytest.raises(BrokenResultError, match="no numbers"):
+        engine._pixels(engine._torch.full((1, 3, 8, 8), float("nan")))
+
+
+@pytest.mark.parametrize("pipeline", list(Pipeline))
+def test_no_steps_asked_for_means_the_models_own(engines: Engines, pipeline: Pipeline) -> None:
+    engine = engines(pipeline)
+    job = JOBS[pipeline].model_copy(update={"num_inference_steps": 0})
+
+    assert engine._arguments(Task(job, 1))["num_inference_steps"] == family_of("", pipeline).default_steps
+
+
+def test_a_damaged_model_is_told_in_words_without_its_path(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "org" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "Nothing"]}')
+    engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "org/broken", tmp_path, "cpu"))
+
+    with pytest.raises(FatalEngineError, match="org/broken cannot be loaded") as failed:
+        engine.load()
+
+    assert failed.value.reason is ExitReason.LOAD_FAILED
+    assert str(tmp_path) not in str(failed.value)
+
+
+@pytest.mark.parametrize("layout", ["", "org/model", "models--org--model/snapshots/abc"])
+def test_weights_are_found_in_each_layout(tmp_path: Path, layout: str) -> None:
+    folder = tmp_path / layout
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model_index.json").write_text("{}")
+
+    assert find_model(tmp_path, "org/model") == folder
+
+
+def test_the_revision_that_main_names_is_taken(tmp_path: Path) -> None:
+    cached = tmp_path / "models--org--model"
+    for revision in ("old", "new"):
+        (cached / "snapshots" / revision).mkdir(parents=True)
+        (cached / "snapshots" / revision / "model_index.json").write_text("{}")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("new\n")
+
+    assert find_model(tmp_path, "org/model").name == "new"
+
+
+def test_a_model_id_cannot_lead_out_of_the_model_directory(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "model_index.json").write_text("{}")
+    inside = tmp_path / "models"
+    inside.mkdir()
+
+    with pytest.raises(FatalEngineError, match="missing"):
+        find_model(inside, "../outside")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "steps", "unguided"),
+    [
+        ("stabilityai/sdxl-turbo", 1, True),
+        ("ByteDance/SDXL-Lightning-2step", 2, True),
+        ("SG161222/RealVisXL_V4.0_Lightning", 4, True),
+        ("runwayml/stable-diffusion-v1-5", 50, False),
+    ],
+)
+def test_distilled_models_run_with_few_steps_and_without_guidance(model_id: str, steps: int, unguided: bool) -> None:  # noqa: FBT001
+    family = family_of(model_id, Pipeline.TEXT_TO_IMAGE)
+
+    assert (family.default_steps, family.unguided) == (steps, unguided)

@@ -1,0 +1,34 @@
+# The test tiers. What each needs and proves stands in CONTRIBUTING.md.
+
+PYTEST := .venv/bin/pytest -q
+REPORT = $(if $(JUNIT_REPORT),--junit-xml=$(JUNIT_REPORT))
+DOMAINS := stoker_operator stoker_orchestrator stoker_worker
+
+.PHONY: test
+test: $(STAMP) ## Every tier: lint, types, imports, generated files, unit, chart, api, cluster.
+	@$(PYTHON) tools/tiers.py
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## What needs no cluster: lint, types, imports, generated files, unit.
+	@$(PYTHON) tools/tiers.py lint types imports generated unit
+
+.PHONY: unit
+unit: $(STAMP) ## Unit tests, with at least 95 % of the lines of every domain.
+	@$(PYTEST) -m "not api and not cluster" --cov --cov-report= $(REPORT)
+	@$(PYTHON) -m coverage report --include='*/stoker_contracts/*' --fail-under=95 --format=total >/dev/null \
+	  || { echo "contracts: less than 95 % of the lines are covered"; $(PYTHON) -m coverage report --include='*/stoker_contracts/*' -m; exit 1; }
+	@for member in $(DOMAINS); do \
+	  $(PYTHON) -m coverage report --include="*/$$member/domain/*" --fail-under=95 --format=total >/dev/null \
+	  || { echo "$$member.domain: less than 95 % of the lines are covered"; $(PYTHON) -m coverage report --include="*/$$member/domain/*" -m; exit 1; }; \
+	done
+
+.PHONY: api
+api: $(STAMP) ## Tests against a real API server, run as plain processes.
+	@$(PYTEST) -m api -p no:randomly tests/api $(REPORT)
+
+.PHONY: cluster
+cluster: $(STAMP) ## Scenarios on a kind cluster with real pods.
+	@$(PYTHON) -m e2e.scenarios $(REPORT)
+
+.PHONY: generated-check
+generated-check: crds-check lock-check ## Fail when a generated file differs from its source.

@@ -1,0 +1,1 @@
+"""Wiring: settings, the model thread, HTTP, signals."""

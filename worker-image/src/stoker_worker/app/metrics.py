@@ -1,0 +1,22 @@
+"""What Prometheus sees of a worker. Labels are closed lists: no prompt, no caller, no file name."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Metrics:
+    """The worker's counters, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.jobs = Counter("stoker_worker_jobs", "Jobs by how they ended.", ["outcome"], registry=self.registry)
+        self.stage_seconds = Histogram(
+            "stoker_worker_stage_seconds", "Seconds by stage.", ["stage"], buckets=_SECONDS, registry=self.registry
+        )
+        self.in_flight = Gauge("stoker_worker_in_flight", "Jobs in the line and running.", registry=self.registry)
+        self.load_seconds = Gauge("stoker_worker_load_seconds", "Seconds the model took to load.", registry=self.registry)
+
+    def text(self) -> bytes:
+        """The exposition, as ``/metrics`` sends it."""
+        return generate_latest(self.registry)

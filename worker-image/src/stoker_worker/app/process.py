@@ -1,0 +1,131 @@
+"""The worker as a process: signals, draining, the termination message, the exit code."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+from pydantic import ValidationError
+
+from stoker_contracts.worker import ExitReason, Variable
+from stoker_worker.app.metrics import Metrics
+from stoker_worker.app.scheduler import Scheduler
+from stoker_worker.app.server import create_app
+from stoker_worker.app.settings import Settings
+from stoker_worker.engine.protocol import Engine, FatalEngineError
+from stoker_worker.engine.stub import Fault, StubEngine
+
+log = logging.getLogger(__name__)
+
+EXIT_FAILED = 1
+EXIT_SETTINGS = 2
+_FAREWELL_SECONDS = 0.2
+"""How long answers of a failed engine may take to reach their callers."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: the worker drains first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Worker:
+    """One model behind HTTP, from start to exit code."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail)
+        app = create_app(settings, engine, self._scheduler, self._metrics)
+        self._server = _Server(
+            uvicorn.Config(app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off")
+        )
+        self._exit_code = 0
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def run(self) -> int:
+        """Listen first, then load; return the exit code when all is over."""
+        loop = asyncio.get_running_loop()
+        if self._settings.stub_script.fault is Fault.IGNORE_SIGTERM:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        else:
+            loop.add_signal_handler(signal.SIGTERM, self._drain)
+            loop.add_signal_handler(signal.SIGINT, self._drain)
+        serving = asyncio.create_task(self._server.serve())
+        self._scheduler.start()
+        await serving
+        return self._exit_code
+
+    def _drain(self) -> None:
+        log.info("asked to stop: finishing what is in the line")
+        self._scheduler.drain()
+        self._stopping = self._stopping or asyncio.create_task(self._stop_when_idle())
+
+    async def _stop_when_idle(self) -> None:
+        try:
+            await asyncio.wait_for(self._scheduler.idle(), self._settings.drain_seconds)
+        except TimeoutError:
+            log.warning("a job did not end within DRAIN_SECONDS and is given up")
+            self._server.force_exit = True
+        self._server.should_exit = True
+
+    def _fail(self, error: FatalEngineError) -> None:
+        farewell(self._settings.termination_message_path, error.reason, str(error))
+        self._exit_code = EXIT_FAILED
+        asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._close)
+
+    def _close(self) -> None:
+        self._server.should_exit = True
+
+
+def farewell(path: os.PathLike[str] | str, reason: ExitReason, words: str) -> None:
+    """Say why the worker ends: in its log, and where the operator reads it."""
+    message = f"{reason}: {words}"[:2000]
+    log.error("%s", message)
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - a device path on Kubernetes
+        with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(message)
+
+
+def main() -> int:
+    """Run a worker from the environment."""
+    logging.basicConfig(level=os.environ.get(Variable.LOG_LEVEL, "INFO"), format="%(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        words = "; ".join(f"{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in found)
+        path = os.environ.get(Variable.TERMINATION_MESSAGE_PATH, "/dev/termination-log")
+        farewell(path, ExitReason.SETTINGS_INVALID, words)
+        return EXIT_SETTINGS
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    code = await Worker(settings, _engine(settings)).run()
+    sys.stdout.flush()
+    return code
+
+
+def _engine(settings: Settings) -> Engine:
+    if settings.engine == "stub":
+        return StubEngine(settings.stub_script)
+    from stoker_worker.engine.diffusers import DiffusersEngine, Model  # noqa: PLC0415 - the stub image has no torch
+
+    return DiffusersEngine(
+        Model(
+            settings.pipeline,
+            settings.model_id,
+            settings.model_dir,
+            settings.device,
+            settings.switches,
+            settings.gpu_memory_budget_bytes,
+        )
+    )

@@ -1,0 +1,102 @@
+"""From an HTTP request to a task: the body within bounds, its fields, its image, the model's limits."""
+
+import asyncio
+import secrets
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+
+from stoker_contracts.jobs import MAX_SEED, MAX_UPLOAD_BYTES, REQUESTS, ImageToImage, Job, JobLimits
+from stoker_contracts.names import HEADER_OUTPUT_FORMAT
+from stoker_contracts.pipelines import FACTS, Pipeline
+from stoker_worker.encoding.uploads import UploadError, decode_upload
+from stoker_worker.engine.protocol import Task
+
+MAX_JSON_BYTES = 256 * 1024
+MAX_FIELDS = 32
+
+
+class BadRequestError(Exception):
+    """The request is refused with a 400 and these words."""
+
+
+async def read_task(request: Request, pipeline: Pipeline, model_id: str, limits: JobLimits) -> Task:
+    """The task that `request` asks for. Raises BadRequestError and pydantic's ValidationError."""
+    fields, upload = await (_form(request) if FACTS[pipeline].takes_image else _json(request))
+    if pipeline is Pipeline.IMAGE_TO_VIDEO and request.headers.get(HEADER_OUTPUT_FORMAT):
+        fields.setdefault("output_format", request.headers[HEADER_OUTPUT_FORMAT])
+    job = REQUESTS[pipeline].model_validate(fields)
+    _check_model(job, model_id)
+    if getattr(job, "prompt", "-") == "":
+        message = "Prompt must be provided."
+        raise BadRequestError(message)
+    try:
+        image = await asyncio.to_thread(decode_upload, upload) if upload is not None else None
+    except UploadError as error:
+        raise BadRequestError(str(error)) from error
+    size = image.size if image is not None and isinstance(job, ImageToImage) else None
+    refusal = limits.refusal(job, size)
+    if refusal is not None:
+        raise BadRequestError(refusal)
+    return Task(job, job.seed if job.seed is not None else secrets.randbelow(MAX_SEED - 16), image)
+
+
+def _check_model(job: Job, model_id: str) -> None:
+    if job.model_id not in ("", model_id):
+        message = f"pipeline configured with {model_id} but called with {job.model_id}."
+        raise BadRequestError(message)
+
+
+async def _json(request: Request) -> tuple[dict[str, Any], None]:
+    body = await _bounded(request, MAX_JSON_BYTES)
+    try:
+        fields = orjson.loads(body)
+    except (ValueError, RecursionError):
+        message = "the body must be JSON in UTF-8"
+        raise BadRequestError(message) from None
+    if not isinstance(fields, dict):
+        message = "the body must be a JSON object"
+        raise BadRequestError(message)
+    return fields, None
+
+
+async def _bounded(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                message = f"the body is larger than {limit} bytes"
+                raise BadRequestError(message)
+    except ClientDisconnect:
+        message = "the request was not finished"
+        raise BadRequestError(message) from None
+    return bytes(body)
+
+
+async def _form(request: Request) -> tuple[dict[str, Any], bytes]:
+    """The fields and the file `image` of a multipart body."""
+    try:
+        async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_JSON_BYTES) as form:
+            fields = {key: value for key, value in form.items() if isinstance(value, str)}
+            file = form.get("image")
+            if not isinstance(file, UploadFile):
+                message = "image must be sent as a file in multipart/form-data"
+                raise BadRequestError(message)
+            return fields, await file.read(MAX_UPLOAD_BYTES + 1)
+    except (MultiPartException, HTTPException, ClientDisconnect, KeyError, UnicodeDecodeError):
+        message = f"the body must be multipart/form-data with one file, image, and at most {MAX_FIELDS} fields"
+        raise BadRequestError(message) from None
+
+
+def problems(error: ValidationError) -> list[dict[str, Any]]:
+    """Pydantic's findings as Livepeer's clients know them: where, what, which kind. The caller's values are left out."""
+    return [
+        {"loc": ["body", *found["loc"]], "msg": found["msg"], "type": found["type"]}
+        for found in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

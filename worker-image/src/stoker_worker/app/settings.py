@@ -1,0 +1,58 @@
+"""The worker's settings, read once from its environment (``stoker_contracts.worker.Variable``)."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stoker_contracts.jobs import JobLimits
+from stoker_contracts.pipelines import Pipeline
+from stoker_worker.engine.stub import StubScript
+
+OPTIMIZATIONS = frozenset({"compile", "bfloat16"})
+
+
+class Settings(BaseSettings):
+    """Everything a worker is told. A bad value is refused at start with the variable's name."""
+
+    model_config = SettingsConfigDict(frozen=True, protected_namespaces=(), env_ignore_empty=True)
+
+    pipeline: Pipeline
+    model_id: str = Field(min_length=1, max_length=256)
+    model_dir: Path = Field(default=Path("/models"), description="Folder that holds the weights.")
+    engine: Literal["diffusers", "stub"] = "diffusers"
+    capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; one runs, the others wait.")
+    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address; the NetworkPolicy bounds who may
+    port: int = Field(default=8000, ge=1, le=65535)
+    drain_seconds: float = Field(default=600, ge=0, description="How long jobs may go on after SIGTERM.")
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    gpu_memory_budget_bytes: int | None = Field(default=None, gt=0, description="Bytes this worker may use on its card.")
+    optimization: str = Field(default="", description="Comma list of switches: compile, bfloat16.")
+    auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
+    termination_message_path: Path = Path("/dev/termination-log")
+    stub_script: StubScript = Field(default_factory=StubScript, description="JSON: how the stub engine behaves.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    version: str = Field(default="0.1.0", description="What /version says.")
+    worker_max_steps: int = Field(default=200, ge=1, description="Denoising steps a job may ask for.")
+    worker_max_pixels: int = Field(default=2048 * 2048, ge=64, description="Pixels of all images of a job together.")
+    worker_max_images: int = Field(default=8, ge=1, description="Images of one job.")
+
+    @field_validator("optimization")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        unknown = {flag for flag in value.split(",") if flag} - OPTIMIZATIONS
+        if unknown:
+            message = f"unknown switches; known: {', '.join(sorted(OPTIMIZATIONS))}"
+            raise ValueError(message)
+        return value
+
+    @property
+    def switches(self) -> frozenset[str]:
+        """The optimization switches that are on."""
+        return frozenset(flag for flag in self.optimization.split(",") if flag)
+
+    @property
+    def limits(self) -> JobLimits:
+        """What a job may ask of this worker."""
+        return JobLimits(max_steps=self.worker_max_steps, max_pixels=self.worker_max_pixels, max_images=self.worker_max_images)

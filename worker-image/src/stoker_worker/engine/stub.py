@@ -1,0 +1,115 @@
+"""An engine without torch: scripted load time, step time, output and faults. For tests, demos and capacity planning."""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from stoker_contracts.jobs import ImageToVideo, Job, TextToImage
+from stoker_contracts.worker import ExitReason, GpuInfo
+from stoker_worker.engine.protocol import FatalEngineError, OutOfMemoryError, Output, Pixels, StepHook, Task
+
+FRAMES = 8
+"""Frames of a stub video."""
+
+
+class Fault(StrEnum):
+    """What goes wrong."""
+
+    NONE = "none"
+    CRASH_AT_LOAD = "crash_at_load"
+    CRASH_AT_STEP = "crash_at_step"
+    OUT_OF_MEMORY = "out_of_memory"
+    HANG = "hang"
+    IGNORE_SIGTERM = "ignore_sigterm"
+
+
+class StubScript(BaseModel):
+    """How the stub behaves; the JSON in ``STUB_SCRIPT``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    load_seconds: float = Field(default=0.0, ge=0)
+    step_seconds: float = Field(default=0.01, ge=0)
+    slow_factor: float = Field(default=1.0, gt=0, description="Multiplies the step time.")
+    fault: Fault = Fault.NONE
+    fault_at_step: int = Field(default=1, ge=1)
+    load_error: str = Field(default="", description="Fail to load with these words.")
+    weights_missing: bool = False
+
+
+class StubEngine:
+    """Makes pictures that depend on nothing but prompt, seed and size."""
+
+    def __init__(self, script: StubScript) -> None:
+        self._script = script
+        self._never = threading.Event()
+
+    def load(self) -> None:
+        """Wait for the scripted time; fail as scripted."""
+        if self._script.fault is Fault.CRASH_AT_LOAD:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self._script.load_seconds)
+        if self._script.weights_missing:
+            raise FatalEngineError(ExitReason.WEIGHTS_MISSING, "the script says that the weights are missing")
+        if self._script.load_error:
+            raise FatalEngineError(ExitReason.LOAD_FAILED, self._script.load_error)
+
+    def run(self, task: Task, step: StepHook) -> Output:
+        """Walk through the steps at the scripted pace."""
+        for number in range(1, max(1, getattr(task.job, "num_inference_steps", 1)) + 1):
+            if number == self._script.fault_at_step:
+                self._go_wrong()
+            time.sleep(self._script.step_seconds * self._script.slow_factor)
+            step()
+        return _output(task)
+
+    def _go_wrong(self) -> None:
+        match self._script.fault:
+            case Fault.CRASH_AT_STEP:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Fault.OUT_OF_MEMORY:
+                message = "the card is full"
+                raise OutOfMemoryError(message)
+            case Fault.HANG:
+                self._never.wait()
+            case _:
+                return
+
+    def hardware(self) -> dict[str, GpuInfo]:
+        """No cards."""
+        return {}
+
+    def utilization(self) -> dict[str, Any]:
+        """No cards."""
+        return {}
+
+
+def _output(task: Task) -> Output:
+    width, height = _size(task)
+    if isinstance(task.job, ImageToVideo):
+        return Output([_picture(task.job, task.seed + frame, width, height) for frame in range(FRAMES)], [task.seed])
+    seeds = [task.seed + index for index in range(getattr(task.job, "num_images_per_prompt", 1))]
+    return Output([_picture(task.job, seed, width, height) for seed in seeds], seeds)
+
+
+def _size(task: Task) -> tuple[int, int]:
+    if isinstance(task.job, TextToImage | ImageToVideo):
+        return task.job.width, task.job.height
+    return task.image.size if task.image is not None else (64, 64)
+
+
+def _picture(job: Job, seed: int, width: int, height: int) -> Pixels:
+    """Soft stripes whose colours come from a digest, so that any difference of input shows."""
+    digest = hashlib.sha256(f"{getattr(job, 'prompt', '')}\n{seed}".encode()).digest()
+    across = np.linspace(0, 255, width, dtype=np.float32)[None, :, None]
+    down = np.linspace(0, 255, height, dtype=np.float32)[:, None, None]
+    tint = np.frombuffer(digest[:6], dtype=np.uint8).astype(np.float32).reshape(2, 3) / 255
+    picture: Pixels = (across * tint[0] * 0.5 + down * tint[1] * 0.5).astype(np.uint8)
+    return picture
