@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,13 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.ports import free_port
+
 JOB = {"prompt": "p", "width": 64, "height": 64, "num_inference_steps": 5}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -45,7 +40,7 @@ class Process:
 
     async def in_flight(self, number: int) -> None:
         async with asyncio.timeout(10):
-            while (await self.client.get("/ready")).json()["in_flight"] != number:
+            while (await self.client.get("/ready")).json()["in_flight"] != number:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
 
     async def exit_code(self) -> int:

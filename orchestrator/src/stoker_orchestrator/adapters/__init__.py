@@ -1,0 +1,1 @@
+"""Outside systems: the workers' HTTP, and the fleets that bring endpoints."""

@@ -1,0 +1,218 @@
+"""Workers as child processes of the orchestrator, from a models config file: one host, no Kubernetes."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import aiohttp
+
+from stoker_contracts.capabilities import Price
+from stoker_contracts.models_config import ModelEntry, parse
+from stoker_contracts.resources.conditions import Verdict
+from stoker_contracts.worker import Variable
+from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelSeen, Synced
+from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle
+
+log = logging.getLogger(__name__)
+
+STARTING_POLL_SECONDS = 0.1
+READY_POLL_SECONDS = 1.0
+BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses before a worker that died is started again; a worker that became ready begins anew."""
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCommand:
+    """How workers are started."""
+
+    models_dir: Path
+    engine: str = "diffusers"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    start_seconds: float = 600.0
+
+
+class ProcessFleet:
+    """One process for each model that is warm or was asked for."""
+
+    def __init__(self, models_config: Path, command: WorkerCommand) -> None:
+        self._file = models_config
+        self._command = command
+        self._entries: dict[str, ModelEntry] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._sink: Sink | None = None
+
+    async def run(self, sink: Sink) -> None:
+        """Start the warm models and keep every started worker running, until cancelled."""
+        self._sink = sink
+        self._read()
+        for entry in self._entries.values():
+            sink(ModelSeen(self._model(entry)))
+        sink(Synced())
+        for entry in self._entries.values():
+            if entry.warm:
+                await self.wake(entry.name)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for keeper in self._keepers.values():
+                keeper.cancel()
+            await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+
+    async def wake(self, model: str) -> None:
+        """Start a worker of `model` and keep it running."""
+        if self._sink is None or model not in self._entries:
+            message = "no such model in the models config"
+            raise FleetError(message)
+        if model not in self._keepers:
+            self._keepers[model] = asyncio.create_task(self._keep(self._entries[model], self._sink))
+
+    async def advertise(self, model: str, verdict: Verdict) -> None:
+        """The log is where the owner of a single host looks."""
+        log.info("%s: %s", model, verdict.message)
+
+    def _read(self) -> None:
+        try:
+            config = parse(self._file.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"the models config cannot be read: {type(error).__name__}"
+            raise FleetError(message) from error
+        if config.error:
+            raise FleetError(config.error)
+        for refusal in config.refusals:
+            log.error("entry %d of the models config is not served: %s", refusal.index, refusal.message)
+        for remark in config.remarks:
+            log.warning("entry %d of the models config: %s", remark.index, remark.message)
+        self._entries = {entry.name: entry for entry in config.models if not entry.urls}
+        for entry in config.models:
+            if entry.urls:
+                log.error("%s is not served: external containers are not supported yet", entry.name)
+
+    def _model(self, entry: ModelEntry, obstacle: Obstacle | None = None) -> Model:
+        asked = entry.price
+        price = Price(per_unit=asked.per_unit, unit="pixel", currency=asked.currency) if asked is not None else None
+        return Model(
+            name=entry.name,
+            pipeline=entry.pipeline,
+            model_id=entry.model_id,
+            warm=entry.warm,
+            start_timeout=self._command.start_seconds,
+            obstacle=obstacle,
+            price=price,
+        )
+
+    async def _keep(self, entry: ModelEntry, sink: Sink) -> None:
+        """Run one worker after the other, with a pause that grows while they die before they are ready."""
+        failures = 0
+        for number in itertools.count(1):
+            with tempfile.TemporaryDirectory(prefix="stoker-worker-") as folder:
+                worker = _Worker(f"{entry.name}-{number}", entry, self._command, Path(folder))
+                was_ready = await worker.run(sink, lambda: sink(ModelSeen(self._model(entry))))
+                failures = 0 if was_ready else failures + 1
+                obstacle = worker.obstacle()
+            if obstacle is not None and not was_ready:
+                sink(ModelSeen(self._model(entry, obstacle)))
+                log.error("%s cannot be served: %s", entry.name, obstacle.message)
+            pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
+            log.warning("a worker of %s ended; the next one starts in %g s", entry.name, pause)
+            await asyncio.sleep(pause)
+
+
+class _Worker:
+    """One child process from its start to its end."""
+
+    def __init__(self, identity: str, entry: ModelEntry, command: WorkerCommand, folder: Path) -> None:
+        self._id = identity
+        self._entry = entry
+        self._command = command
+        self._message = folder / "termination-message"
+        self._port = _free_port()
+        self._seen = EndpointSeen(identity, entry.name, f"127.0.0.1:{self._port}", entry.capacity, EndpointState.STARTING)
+
+    async def run(self, sink: Sink, on_ready: Callable[[], None]) -> bool:
+        """Start, follow its readiness, wait for its end; True when it was ready once."""
+        process = await asyncio.create_subprocess_exec(*self._arguments(), env=self._environment())
+        sink(self._seen)
+        following = asyncio.create_task(self._follow(sink, on_ready))
+        try:
+            await process.wait()
+            return self._seen.state is not EndpointState.STARTING
+        finally:
+            following.cancel()
+            sink(EndpointGone(self._id))
+            await _stopped(process)
+
+    def obstacle(self) -> Obstacle | None:
+        """What the worker said when it gave up."""
+        if not self._message.exists():
+            return None
+        reason, _, words = self._message.read_text().partition(": ")
+        return Obstacle(reason, words)
+
+    async def _follow(self, sink: Sink, on_ready: Callable[[], None]) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while True:
+                state = await self._state(session)
+                if state is not self._seen.state:
+                    self._seen = replace(self._seen, state=state)
+                    if state is EndpointState.READY:
+                        on_ready()
+                    sink(self._seen)
+                starting = state is EndpointState.STARTING
+                await asyncio.sleep(STARTING_POLL_SECONDS if starting else READY_POLL_SECONDS)
+
+    async def _state(self, session: aiohttp.ClientSession) -> EndpointState:
+        try:
+            async with session.get(f"http://{self._seen.address}/ready") as answer:
+                ready = answer.status == 200  # noqa: PLR2004
+        except (aiohttp.ClientError, TimeoutError):
+            ready = False
+        if ready:
+            return EndpointState.READY
+        return self._seen.state if self._seen.state is EndpointState.STARTING else EndpointState.DRAINING
+
+    def _arguments(self) -> list[str]:
+        launcher = [sys.executable, "-m", "stoker_orchestrator.adapters.fleets.launcher", str(os.getpid())]
+        return [*launcher, sys.executable, "-m", "stoker_worker"]
+
+    def _environment(self) -> dict[str, str]:
+        entry = self._entry
+        ours = {
+            Variable.PIPELINE: entry.pipeline.value,
+            Variable.MODEL_ID: entry.model_id,
+            Variable.MODEL_DIR: str(self._command.models_dir),
+            Variable.ENGINE: self._command.engine,
+            Variable.CAPACITY: str(entry.capacity),
+            Variable.HOST: "127.0.0.1",
+            Variable.PORT: str(self._port),
+            Variable.OPTIMIZATION: ",".join(flag for flag, on in entry.optimization.items() if on),
+            Variable.TERMINATION_MESSAGE_PATH: str(self._message),
+        }
+        return os.environ | {key.value: value for key, value in ours.items()} | dict(self._command.environment)
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    """Ask the process to end, then make it."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

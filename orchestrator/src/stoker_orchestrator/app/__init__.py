@@ -1,0 +1,1 @@
+"""Wiring: settings, the ASGI applications, and the loops that feed the domain."""

@@ -1,0 +1,157 @@
+"""A request's body while it comes in: kept within bounds, so that it can be read twice.
+
+At most 256 KiB of a job are in memory; what goes beyond lies in a temporary file. All jobs together keep at most the budget.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import IO
+
+from stoker_orchestrator.app.asgi import Receive
+
+MEMORY_BYTES = 256 * 1024
+_CHUNK = 64 * 1024
+
+
+class BodyTooLargeError(Exception):
+    """The body is larger than one request may be."""
+
+
+class BudgetSpentError(Exception):
+    """All jobs together keep as much as they may."""
+
+
+class StalledError(Exception):
+    """The caller stopped sending."""
+
+
+class CallerGoneError(Exception):
+    """The caller hung up."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes that all bodies may keep together."""
+
+    limit: int
+    used: int = 0
+
+    def take(self, count: int) -> None:
+        """Reserve `count` bytes. Raises BudgetSpentError."""
+        if self.used + count > self.limit:
+            raise BudgetSpentError
+        self.used += count
+
+    def give_back(self, count: int) -> None:
+        """Free what was reserved."""
+        self.used -= count
+
+
+class Body:
+    """One request's body. `whole` is set once its last byte is there."""
+
+    def __init__(self, receive: Receive, limit: int, budget: Budget, stall_seconds: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._budget = budget
+        self._stall_seconds = stall_seconds
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._grown = asyncio.Event()
+        self._failure: Exception | None = None
+        self.size = 0
+        self.whole = False
+        self.gone = False
+
+    async def start(self) -> None:
+        """Read the first part; when that is all, nothing runs beside the job."""
+        await self._read()
+        if not self.whole:
+            self._pump = asyncio.create_task(self._read_on())
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body from its first byte, as far as it is there and then as it comes; may be called again."""
+        place = 0
+        while True:
+            while place < self.size:
+                chunk = self._at(place)
+                place += len(chunk)
+                yield chunk
+            if self._failure is not None:
+                raise self._failure
+            if self.whole:
+                return
+            self._grown.clear()
+            await self._grown.wait()
+
+    def in_memory(self) -> bytes | None:
+        """The whole body, where it is there and short enough to lie in memory."""
+        return bytes(self._memory) if self.whole and self._file is None else None
+
+    async def finished(self) -> None:
+        """Wait until the body is whole. Raises what went wrong with it."""
+        async for _ in self.chunks():
+            pass
+
+    async def hang_up(self) -> None:
+        """Wait until the caller is gone. The body must be whole."""
+        while not self.gone:
+            message = await self._receive()
+            self.gone = message["type"] == "http.disconnect"
+
+    async def close(self) -> None:
+        """Forget everything."""
+        if self._pump is not None:
+            self._pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pump
+        if self._file is not None:
+            self._file.close()
+        self._budget.give_back(self.size)
+        self.size = 0
+
+    async def _read_on(self) -> None:
+        try:
+            while not self.whole:
+                await self._read()
+                self._grown.set()
+        except (BodyTooLargeError, BudgetSpentError, StalledError, CallerGoneError) as error:
+            self._failure = error
+            self._grown.set()
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise StalledError from None
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise CallerGoneError
+        self._keep(message.get("body", b""))
+        self.whole = not message.get("more_body", False)
+
+    def _keep(self, data: bytes) -> None:
+        if self.size + len(data) > self._limit:
+            raise BodyTooLargeError
+        self._budget.take(len(data))
+        self.size += len(data)
+        if self._file is None and len(self._memory) + len(data) <= MEMORY_BYTES:
+            self._memory += data
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._file.seek(0, 2)
+        self._file.write(data)
+
+    def _at(self, place: int) -> bytes:
+        """Some bytes from `place` on: memory holds the head, the file the rest."""
+        if place < len(self._memory):
+            return bytes(self._memory[place : place + _CHUNK])
+        assert self._file is not None  # noqa: S101 - bytes beyond memory are in the file
+        self._file.seek(place - len(self._memory))
+        return self._file.read(_CHUNK)

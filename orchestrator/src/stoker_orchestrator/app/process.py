@@ -1,0 +1,119 @@
+"""The orchestrator as a process: wiring, signals, draining, exit code."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+
+from stoker_orchestrator.adapters.fleets.port import Fleet
+from stoker_orchestrator.adapters.upstream import Upstream
+from stoker_orchestrator.app.broker import Broker
+from stoker_orchestrator.app.control import create_control
+from stoker_orchestrator.app.dispatcher import Dispatcher
+from stoker_orchestrator.app.jobs import JobRoutes
+from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.app.settings import Settings
+from stoker_orchestrator.domain.advertise import Advertiser
+from stoker_orchestrator.domain.registry import Registry
+from stoker_orchestrator.domain.switchboard import Switchboard
+
+log = logging.getLogger(__name__)
+
+EXIT_SETTINGS = 2
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: jobs under way are finished first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Orchestrator:
+    """One data plane over one fleet."""
+
+    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        switchboard = Switchboard(Registry(), settings.line_limit)
+        self.broker = Broker(switchboard, fleet, Advertiser(settings.name), self._metrics)
+        self._upstream = Upstream()
+        self.jobs = JobRoutes(self.broker, self._upstream, settings, self._metrics)
+        self._stopping = asyncio.Event()
+
+    @property
+    def app(self) -> Dispatcher:
+        """The ASGI application."""
+        return Dispatcher(self.jobs, create_control(self.broker, self._metrics, self._is_ready))
+
+    def _is_ready(self) -> bool:
+        return self.broker.registry.synced and self.jobs.accepting
+
+    async def run(self) -> int:
+        """Serve until asked to stop, then let jobs finish."""
+        settings = self._settings
+        server = _Server(
+            uvicorn.Config(
+                self.app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off", ws="none",
+                timeout_graceful_shutdown=5, timeout_keep_alive=75,
+            )
+        )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        following = asyncio.create_task(self.broker.run())
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((following, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await self._finish_jobs()
+        server.should_exit = True
+        await serving
+        failed = following.done() and not following.cancelled() and following.exception() is not None
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await self._upstream.close()
+        return 1 if failed else 0
+
+    async def _finish_jobs(self) -> None:
+        self.jobs.accepting = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds):
+                while self.jobs.in_flight:  # noqa: ASYNC110 - counted by the job path, once a request
+                    await asyncio.sleep(0.05)
+
+
+def main() -> int:
+    """Run an orchestrator from the environment."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_input=False):
+            variable = "".join(f"STOKER_{name}".upper() for name in found["loc"][:1])
+            print(f"{variable}: {found['msg']}".removeprefix(": "), file=sys.stderr)  # noqa: T201 - nothing is set up yet
+        return EXIT_SETTINGS
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    uvloop.install()
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    return await Orchestrator(settings, _fleet(settings)).run()
+
+
+def _fleet(settings: Settings) -> Fleet:
+    if settings.fleet == "processes":
+        from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand  # noqa: PLC0415 - only what is used
+
+        command = WorkerCommand(settings.models_dir, settings.worker_engine, settings.worker_env, settings.worker_start_seconds)
+        assert settings.models_config is not None  # noqa: S101 - the settings have checked it
+        return ProcessFleet(settings.models_config, command)
+    from stoker_orchestrator.adapters.fleets.kubernetes import KubernetesFleet  # noqa: PLC0415 - only what is used
+
+    return KubernetesFleet.connect(settings.namespace, settings.kubeconfig)

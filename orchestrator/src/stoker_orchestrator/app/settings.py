@@ -1,0 +1,45 @@
+"""The orchestrator's settings, read once from variables that begin with STOKER_."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stoker_contracts.names import ORCHESTRATOR_PORT
+
+
+class Settings(BaseSettings):
+    """Everything the orchestrator is told. A bad value is refused at start with the variable's name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STOKER_", frozen=True, protected_namespaces=(), env_ignore_empty=True, extra="ignore"
+    )
+
+    name: str = Field(default="orchestrator", max_length=253, description="Shown in /capabilities.")
+    host: str = "0.0.0.0"  # noqa: S104 - a service is reached from outside; the NetworkPolicy bounds by whom
+    port: int = Field(default=ORCHESTRATOR_PORT, ge=1, le=65535)
+    fleet: Literal["kubernetes", "processes"] = "kubernetes"
+    namespace: str = Field(default="", description="kubernetes: the namespace that is served.")
+    kubeconfig: Path | None = Field(default=None, description="kubernetes: absent inside a cluster.")
+    models_config: Path | None = Field(default=None, description="processes: the aiModels.json file.")
+    models_dir: Path = Field(default=Path("/models"), description="processes: MODEL_DIR of the workers.")
+    worker_engine: Literal["diffusers", "stub"] = "diffusers"
+    worker_env: dict[str, str] = Field(default_factory=dict, description="processes: JSON, more variables for the workers.")
+    worker_start_seconds: float = Field(default=600, gt=0, description="processes: how long a job waits for a first worker.")
+    max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
+    body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")
+    body_stall_seconds: float = Field(default=30, gt=0, description="A caller who sends no byte for so long gets a 408.")
+    line_limit: int = Field(default=64, ge=1, description="Jobs that may wait for one model; more get a 429.")
+    drain_seconds: float = Field(default=600, ge=0, description="How long jobs may go on after SIGTERM.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.fleet == "kubernetes" and not self.namespace:
+            message = "STOKER_NAMESPACE must name the namespace to serve"
+            raise ValueError(message)
+        if self.fleet == "processes" and self.models_config is None:
+            message = "STOKER_MODELS_CONFIG must name the aiModels.json file"
+            raise ValueError(message)
+        return self

@@ -1,0 +1,126 @@
+"""Which model a request asks for: from its path, a header, or the head of its body."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoker_contracts.names import HEADER_MODEL
+from stoker_contracts.pipelines import BY_ROUTE, FACTS, Pipeline
+from stoker_orchestrator.app.body import MEMORY_BYTES, Body, BodyTooLargeError
+from stoker_orchestrator.app.replies import bad_request, not_found
+from stoker_orchestrator.domain.admission import Refusal
+from stoker_orchestrator.domain.cost import declared_cost
+from stoker_orchestrator.domain.job_head import FormHead, MalformedBodyError, json_fields
+from stoker_orchestrator.domain.model import Model
+from stoker_orchestrator.domain.registry import Registry
+
+_MODELS_PREFIX = "/models/"
+
+
+class NoTargetError(Exception):
+    """The request names no model that can be meant; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A job route: the pipeline, and the resource's name where the path has it."""
+
+    pipeline: Pipeline
+    name: str | None = None
+
+    @property
+    def route(self) -> str:
+        """The worker's route for it."""
+        return FACTS[self.pipeline].route
+
+
+def job_path(path: str) -> Path | None:
+    """``/text-to-image`` or ``/models/<resource name>/text-to-image``; None for every other path."""
+    path = path.removesuffix("/")
+    if path in BY_ROUTE:
+        return Path(BY_ROUTE[path])
+    if not path.startswith(_MODELS_PREFIX):
+        return None
+    name, _, route = path.removeprefix(_MODELS_PREFIX).partition("/")
+    return Path(BY_ROUTE[f"/{route}"], name) if f"/{route}" in BY_ROUTE else None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model that is meant, and what the job declares to cost."""
+
+    model: Model
+    cost: float
+
+
+async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, bytes], body: Body) -> Target:
+    """The target of a request; reads as much of the body as it takes. Raises NoTargetError and what the body raises."""
+    named = headers.get(HEADER_MODEL.lower().encode(), b"").decode("latin-1")
+    fields: Mapping[str, Any] = {}
+    if path.name is None and not named:
+        fields = await _fields(path.pipeline, headers, body)
+    elif (whole := body.in_memory()) is not None and not FACTS[path.pipeline].takes_image:
+        fields = _json(whole)
+    model = _model(registry, path, named or str(fields.get("model_id") or ""))
+    return Target(model, declared_cost(path.pipeline, fields))
+
+
+async def _fields(pipeline: Pipeline, headers: Mapping[bytes, bytes], body: Body) -> Mapping[str, Any]:
+    if FACTS[pipeline].takes_image:
+        return await _form_fields(headers, body)
+    await body.finished()
+    whole = body.in_memory()
+    if whole is None:
+        raise BodyTooLargeError(MEMORY_BYTES)
+    return _json(whole)
+
+
+def _json(whole: bytes) -> dict[str, Any]:
+    try:
+        return json_fields(whole)
+    except MalformedBodyError as error:
+        raise NoTargetError(bad_request(str(error))) from None
+
+
+async def _form_fields(headers: Mapping[bytes, bytes], body: Body) -> dict[str, str]:
+    """Fields up to the one that names the model; all of them where none does."""
+    try:
+        head = FormHead(headers.get(b"content-type", b"").decode("latin-1"))
+        async for chunk in body.chunks():
+            head.feed(chunk)
+            if "model_id" in head.fields:
+                break
+    except MalformedBodyError as error:
+        raise NoTargetError(bad_request(str(error))) from None
+    return head.fields
+
+
+def _model(registry: Registry, path: Path, model_id: str) -> Model:
+    if path.name is not None:
+        model = registry.model(path.name)
+        if model is None or model.pipeline is not path.pipeline:
+            raise NoTargetError(not_found(f"no {path.pipeline.value} model has this name; {_choices(registry, path.pipeline)}"))
+        return model
+    if not model_id:
+        return _only_warm(registry, path.pipeline)
+    model = registry.find(path.pipeline, model_id)
+    if model is None:
+        words = f"there is no {path.pipeline.value} model {model_id[:128]!r}; {_choices(registry, path.pipeline)}"
+        raise NoTargetError(not_found(words))
+    return model
+
+
+def _only_warm(registry: Registry, pipeline: Pipeline) -> Model:
+    warm = {model.model_id: model for model in registry.of_pipeline(pipeline) if registry.is_warm(model.name)}
+    if len(warm) == 1:
+        return next(iter(warm.values()))
+    raise NoTargetError(bad_request(f"model_id must name a model; {_choices(registry, pipeline)}"))
+
+
+def _choices(registry: Registry, pipeline: Pipeline) -> str:
+    ids = sorted({model.model_id for model in registry.of_pipeline(pipeline)})
+    return f"there are: {', '.join(ids)}" if ids else "there are none of this pipeline"

@@ -1,0 +1,72 @@
+"""What is advertised: the capability document, and the condition that each model shows."""
+
+from collections.abc import Callable
+
+from stoker_contracts.capabilities import Capabilities, Capability, ModelOffer
+from stoker_contracts.pipelines import FACTS, Pipeline
+from stoker_contracts.resources.conditions import Reason, Verdict
+from stoker_orchestrator.domain.model import EndpointState, Model
+from stoker_orchestrator.domain.registry import Registry
+
+
+class Advertiser:
+    """Remembers what was advertised last, so that the generation grows exactly with each change."""
+
+    def __init__(self, orchestrator: str) -> None:
+        self._document = Capabilities(orchestrator=orchestrator, generation=0, capabilities=())
+
+    def document(self, registry: Registry, waiting: Callable[[str], int]) -> Capabilities:
+        """The document for the registry and the lines as they are now; the same object as before where nothing changed."""
+        now = tuple(_capability(registry, waiting, pipeline) for pipeline in Pipeline if registry.of_pipeline(pipeline))
+        if now != self._document.capabilities:
+            generation = self._document.generation + 1
+            self._document = self._document.model_copy(update={"capabilities": now, "generation": generation})
+        return self._document
+
+
+def offered(registry: Registry, model: Model) -> bool:
+    """Whether a job sent now would be served, at once or after a start."""
+    return registry.is_warm(model.name) or (model.obstacle is None and model.startable)
+
+
+def verdict(registry: Registry, model: Model) -> Verdict:
+    """The condition `Advertised` of a model."""
+    if registry.is_warm(model.name):
+        return Verdict("True", Reason.WARM, "advertised as warm")
+    if offered(registry, model):
+        return Verdict("True", Reason.COLD, "advertised as cold: a job starts a worker")
+    obstacle = model.obstacle.message if model.obstacle else "it has no worker, and none may be started"
+    return Verdict("False", Reason.NOT_READY, f"not advertised: {obstacle}")
+
+
+def _capability(registry: Registry, waiting: Callable[[str], int], pipeline: Pipeline) -> Capability:
+    models = [model for model in registry.of_pipeline(pipeline) if offered(registry, model)]
+    best: dict[str, ModelOffer] = {}
+    for model in models:
+        offer = _offer(registry, model, waiting(model.name))
+        best[model.model_id] = _joined(best[model.model_id], offer) if model.model_id in best else offer
+    return Capability(pipeline=pipeline, capability=FACTS[pipeline].capability, models=tuple(best.values()))
+
+
+def _offer(registry: Registry, model: Model, waiting: int) -> ModelOffer:
+    ready = [each for each in registry.endpoints_of(model.name) if each.state is EndpointState.READY]
+    return ModelOffer(
+        model_id=model.model_id,
+        warm=bool(ready),
+        capacity=sum(each.capacity for each in ready),
+        capacity_in_use=sum(each.in_flight for each in ready),
+        estimated_wait_ms=round(registry.estimated_wait(model.name, waiting) * 1000),
+        price=model.price,
+    )
+
+
+def _joined(one: ModelOffer, other: ModelOffer) -> ModelOffer:
+    """Two resources of the same model are one offer."""
+    return one.model_copy(
+        update={
+            "warm": one.warm or other.warm,
+            "capacity": one.capacity + other.capacity,
+            "capacity_in_use": one.capacity_in_use + other.capacity_in_use,
+            "estimated_wait_ms": min(one.estimated_wait_ms, other.estimated_wait_ms),
+        }
+    )

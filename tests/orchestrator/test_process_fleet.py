@@ -1,0 +1,146 @@
+"""Workers as real child processes, run by the stub engine."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker_orchestrator.adapters.fleets.port import FleetError
+from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelSeen, Synced
+from stoker_orchestrator.domain.model import EndpointState
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+WARM = {"pipeline": "text-to-image", "model_id": "org/warm", "warm": True}
+COLD = {"pipeline": "image-to-video", "model_id": "org/cold", "capacity": 3}
+
+
+def config(tmp_path: Path, *entries: object) -> Path:
+    file = tmp_path / "aiModels.json"
+    file.write_text(json.dumps(entries))
+    return file
+
+
+class Told:
+    """What the fleet told."""
+
+    def __init__(self, fleet: ProcessFleet) -> None:
+        self.fleet = fleet
+        self.events: list[FleetEvent] = []
+
+    def endpoints(self, state: EndpointState) -> list[EndpointSeen]:
+        gone = {each.id for each in self.events if isinstance(each, EndpointGone)}
+        last = {each.id: each for each in self.events if isinstance(each, EndpointSeen) and each.id not in gone}
+        return [each for each in last.values() if each.state is state]
+
+    def obstacles(self) -> list[str]:
+        models = [each.model for each in self.events if isinstance(each, ModelSeen)]
+        return [f"{model.obstacle.reason}: {model.obstacle.message}" for model in models if model.obstacle]
+
+
+@asynccontextmanager
+async def running(file: Path, **stub: Any) -> AsyncIterator[Told]:
+    environment = {"STUB_SCRIPT": json.dumps(stub)}
+    told = Told(ProcessFleet(file, WorkerCommand(file.parent, "stub", environment)))
+    task = asyncio.create_task(told.fleet.run(told.events.append))
+    try:
+        await until(lambda: Synced() in told.events or task.done())
+        yield told
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, FleetError):
+            await task
+
+
+async def test_warm_models_start_by_themselves_and_cold_ones_when_they_are_woken(tmp_path: Path) -> None:
+    async with running(config(tmp_path, WARM, COLD)) as told:
+        await until(lambda: told.endpoints(EndpointState.READY))
+        assert [each.model for each in told.endpoints(EndpointState.READY)] == ["t2i-org-warm"]
+
+        await told.fleet.wake("i2v-org-cold")
+        await told.fleet.wake("i2v-org-cold")
+        await until(lambda: len(told.endpoints(EndpointState.READY)) == 2)
+
+    (cold,) = [each for each in told.events if isinstance(each, EndpointSeen) and each.model == "i2v-org-cold"][:1]
+    assert cold.capacity == 3
+    assert len({each.id for each in told.events if isinstance(each, EndpointSeen)}) == 2
+
+
+async def test_a_worker_that_dies_is_replaced_by_a_new_endpoint(tmp_path: Path) -> None:
+    async with running(config(tmp_path, WARM)) as told:
+        await until(lambda: told.endpoints(EndpointState.READY))
+        (first,) = told.endpoints(EndpointState.READY)
+        (child,) = children_of(os.getpid())
+        os.kill(child, signal.SIGKILL)
+        await until(lambda: [each.id for each in told.endpoints(EndpointState.READY)] not in ([], [first.id]))
+
+    assert EndpointGone(first.id) in told.events
+
+
+async def test_a_worker_that_cannot_load_is_an_obstacle_in_its_own_words(tmp_path: Path) -> None:
+    async with running(config(tmp_path, WARM), load_error="no such layer") as told:
+        await until(told.obstacles)
+
+    assert told.obstacles()[0] == "LoadFailed: no such layer"
+
+
+async def test_no_worker_outlives_a_fleet_that_stops(tmp_path: Path) -> None:
+    async with running(config(tmp_path, WARM)) as told:
+        await until(lambda: told.endpoints(EndpointState.READY))
+        (child,) = children_of(os.getpid())
+
+    assert child not in children_of(os.getpid())
+
+
+async def test_no_worker_outlives_an_orchestrator_that_is_killed(tmp_path: Path) -> None:
+    settings = {"STOKER_FLEET": "processes", "STOKER_MODELS_CONFIG": str(config(tmp_path, WARM)), "STOKER_WORKER_ENGINE": "stub"}
+    variables = os.environ | settings | {"STOKER_HOST": "127.0.0.1", "STOKER_PORT": str(free_port())}
+    orchestrator = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "stoker_orchestrator", env=variables, stderr=asyncio.subprocess.DEVNULL
+    )
+    await until(lambda: children_of(orchestrator.pid), every=0.05)
+    (worker,) = children_of(orchestrator.pid)
+
+    orchestrator.kill()
+    await orchestrator.wait()
+
+    await until(lambda: not Path(f"/proc/{worker}").exists(), every=0.02)
+
+
+async def test_a_bad_entry_is_left_out_and_the_others_live(tmp_path: Path) -> None:
+    async with running(config(tmp_path, {"pipeline": "text-to-text"}, COLD)) as told:
+        assert [each.model.name for each in told.events if isinstance(each, ModelSeen)] == ["i2v-org-cold"]
+
+
+@pytest.mark.parametrize("text", ["{", "{}"])
+async def test_a_file_that_is_no_models_config_stops_the_fleet_in_words(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "aiModels.json"
+    file.write_text(text)
+
+    with pytest.raises(FleetError, match="models config"):
+        await ProcessFleet(file, WorkerCommand(tmp_path)).run(lambda _: None)
+
+
+async def test_a_model_that_is_not_listed_cannot_be_woken(tmp_path: Path) -> None:
+    async with running(config(tmp_path, COLD)) as told:
+        with pytest.raises(FleetError, match="no such model"):
+            await told.fleet.wake("other")
+
+
+def children_of(parent: int) -> list[int]:
+    """Workers among the child processes of `parent`."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{parent}\n" in status.read_text() and b"stoker_worker" in (status.parent / "cmdline").read_bytes():
+                found.append(int(status.parent.name))
+    return found

@@ -1,0 +1,70 @@
+"""HTTP workers that do what a test says, on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class FakeWorker:
+    """Remembers what it was sent; answers as scripted."""
+
+    def __init__(self, behaviour: Behaviour | None = None) -> None:
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.behaviour = behaviour or echo
+        self.cancelled = 0
+        self.address = ""
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.requests.append((request.path, dict(request.headers), body))
+        try:
+            return await self.behaviour(request)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["FakeWorker"]:
+        app = web.Application(client_max_size=64 * 2**20)
+        app.router.add_post("/{route}", self._handle)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.address = f"{host}:{port}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """The length of what was sent."""
+    return web.json_response({"images": [], "length": len(await request.read())})
+
+
+async def die(request: web.Request) -> web.StreamResponse:
+    """Close the connection without a word."""
+    assert request.transport is not None
+    request.transport.abort()
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def die_midway(request: web.Request) -> web.StreamResponse:
+    """Begin to answer, then close the connection."""
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"x" * 10)
+    return await die(request)
+
+
+async def draining(_: web.Request) -> web.StreamResponse:
+    """What a worker says that takes nothing new."""
+    body = {"detail": {"msg": "worker is draining"}, "error": {"message": "worker is draining", "code": "worker_draining"}}
+    return web.json_response(body, status=500)
