@@ -12,7 +12,7 @@ STAMP := .venv/.installed
 export OMP_NUM_THREADS := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
--include tools/make/*.mk
+include tools/make/*.mk
 
 .PHONY: help
 help: ## List the targets.

@@ -1,0 +1,1 @@
+"""Clusters, scenarios and demonstrations that run the whole of Stoker."""

@@ -1,0 +1,95 @@
+"""``make demo-local``: Stoker on this host without containers. Workers are child processes of the orchestrator."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from e2e.demo.jobs import DemoError, send_three, wait_until_warm
+from e2e.demo.story import Story
+
+MODELS = {pipeline: f"stoker/tiny-{pipeline}" for pipeline in ("text-to-image", "image-to-image", "image-to-video")}
+CONFIG = Path(__file__).with_name("aiModels.json")
+WARM_SECONDS = 180
+
+
+def main() -> int:
+    """Run the demonstration."""
+    parser = argparse.ArgumentParser(prog="make demo-local", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
+    parser.add_argument("--models-dir", type=Path, required=True, help="where the tiny models are kept between runs")
+    parser.add_argument("--port", type=int, default=8935, help="the orchestrator's port on 127.0.0.1")
+    parser.add_argument("--keep", action="store_true", help="stay up afterwards, until interrupted")
+    chosen = parser.parse_args()
+    story = Story()
+    try:
+        _show(story, chosen.output, chosen.models_dir, chosen.port, keep=chosen.keep)
+    except DemoError as error:
+        print(f"\nThe demonstration failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _show(story: Story, output: Path, models_dir: Path, port: int, *, keep: bool) -> None:
+    story.heading("Stoker on one host: an orchestrator, and one process for each model")
+    if not (models_dir / "models--stoker--tiny-image-to-video" / "refs" / "main").exists():
+        with story.step("Making three tiny models with random weights"):
+            _run("stoker_worker.tiny", str(models_dir))
+    url = f"http://127.0.0.1:{port}"
+    with story.step("Starting the orchestrator from e2e/demo/aiModels.json"):
+        orchestrator = _start(models_dir, port, output)
+    try:
+        with story.step("Waiting until two models are warm in /capabilities"):
+            warm = {MODELS["text-to-image"], MODELS["image-to-image"]}
+            wait_until_warm(url, warm, WARM_SECONDS, lambda: orchestrator.poll() is None)
+        story.heading("One job for each pipeline; image-to-video is cold, so its job starts the worker")
+        for result in send_three(url, output, MODELS):
+            story.tell(str(result))
+        _end(story, url, keep=keep)
+        if keep:
+            orchestrator.wait()
+    except KeyboardInterrupt:
+        story.tell("stopping")
+    finally:
+        orchestrator.terminate()
+        orchestrator.wait()
+
+
+def _end(story: Story, url: str, *, keep: bool) -> None:
+    again = [] if keep else ["make demo-local KEEP=1          # the same, and stay up for the commands below"]
+    body = '{"prompt": "a green square", "width": 64, "height": 64, "num_inference_steps": 2}'
+    story.end(
+        [
+            *again,
+            f"curl -s {url}/capabilities",
+            f"curl -s {url}/text-to-image -H 'Accept: image/png' -o picture.png -d '{body}'",
+            "make demo                       # the same on a real Kubernetes",
+        ]
+    )
+
+
+def _run(module: str, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        message = f"{module} ended with {done.returncode}: {done.stderr.strip()[-500:]}"
+        raise DemoError(message)
+
+
+def _start(models_dir: Path, port: int, output: Path) -> "subprocess.Popen[bytes]":
+    output.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "STOKER_FLEET": "processes",
+        "STOKER_NAME": "demo",
+        "STOKER_MODELS_CONFIG": str(CONFIG),
+        "STOKER_MODELS_DIR": str(models_dir),
+        "STOKER_HOST": "127.0.0.1",
+        "STOKER_PORT": str(port),
+    }
+    with (output / "orchestrator.log").open("wb") as log:
+        command = [sys.executable, "-m", "stoker_orchestrator"]
+        return subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
