@@ -1,0 +1,1 @@
+"""The container images of Stoker, built by the ordinary Dockerfiles."""
