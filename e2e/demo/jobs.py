@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 BOUNDARY = "stoker-demo"
+MODELS = {pipeline: f"stoker/tiny-{pipeline}" for pipeline in ("text-to-image", "image-to-image", "image-to-video")}
+"""The demonstration's model of each pipeline."""
 PROMPT = "a red circle on a blue background"
 SIZE = 64
+_COMMON = {"num_inference_steps": 2, "seed": 7}
+_FIELDS: dict[str, dict[str, Any]] = {
+    "text-to-image": _COMMON | {"prompt": PROMPT, "width": SIZE, "height": SIZE},
+    "image-to-image": _COMMON | {"prompt": PROMPT, "strength": 0.6, "num_inference_steps": 4},
+    "image-to-video": _COMMON | {"width": SIZE, "height": SIZE, "fps": 4},
+}
 
 
 class DemoError(Exception):
@@ -60,20 +68,21 @@ def wait_until_warm(url: str, models: set[str], seconds: float, alive: Callable[
 def send_three(url: str, into: Path, models: dict[str, str]) -> list[Result]:
     """One job for each pipeline, each fed with the picture before it; `models` maps pipelines to model ids."""
     into.mkdir(parents=True, exist_ok=True)
-    common = {"num_inference_steps": 2, "seed": 7}
-    first = _send(url, "text-to-image", {"prompt": PROMPT, "width": SIZE, "height": SIZE} | common, models, into)
-    picture = first.file.read_bytes()
-    second = _send(
-        url, "image-to-image", {"prompt": PROMPT, "strength": 0.6} | common | {"num_inference_steps": 4}, models, into, picture
-    )
-    third = _send(url, "image-to-video", {"width": SIZE, "height": SIZE, "fps": 4} | common, models, into, picture)
-    return [first, second, third]
+    picture = None
+    results = []
+    for pipeline, model in models.items():
+        result = _send(url, pipeline, _FIELDS[pipeline] | {"model_id": model}, into / pipeline, picture)
+        results.append(result)
+        picture = picture or result.file.read_bytes()
+    return results
 
 
-def _send(
-    url: str, pipeline: str, fields: dict[str, Any], models: dict[str, str], into: Path, image: bytes | None = None
-) -> Result:
-    fields = fields | {"model_id": models[pipeline]}
+def send_by_name(url: str, name: str, pipeline: str, stem: Path) -> Result:
+    """One text-to-image job to the model whose resource is called `name`; the result is stored as `stem` with its suffix."""
+    return _send(f"{url}/models/{name}", pipeline, _FIELDS[pipeline], stem, None)
+
+
+def _send(url: str, pipeline: str, fields: dict[str, Any], stem: Path, image: bytes | None) -> Result:
     body, kind = (json.dumps(fields).encode(), "application/json") if image is None else _form(fields, image)
     request = urllib.request.Request(f"{url}/{pipeline}", body, {"Content-Type": kind})  # noqa: S310 - as above
     began = time.monotonic()
@@ -83,7 +92,7 @@ def _send(
     except urllib.error.HTTPError as error:
         message = f"{pipeline} was answered {error.code}: {error.read().decode(errors='replace')[:500]}"
         raise DemoError(message) from error
-    file = _store(content["images"][0]["url"], into / pipeline)
+    file = _store(content["images"][0]["url"], stem)
     cold = told.get("Stoker-Cold-Start") == "true"
     seconds = time.monotonic() - began
     return Result(pipeline, file, seconds, told["Stoker-Worker"], int(told["Stoker-Queue-Ms"]), cold)

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from e2e.demo.jobs import DemoError, send_three, wait_until_warm
+from e2e.demo.jobs import MODELS, DemoError, send_three, wait_until_warm
 from e2e.demo.story import Story
+from e2e.progress import step
 
-MODELS = {pipeline: f"stoker/tiny-{pipeline}" for pipeline in ("text-to-image", "image-to-image", "image-to-video")}
 CONFIG = Path(__file__).with_name("aiModels.json")
 WARM_SECONDS = 180
 
@@ -34,13 +34,13 @@ def main() -> int:
 def _show(story: Story, output: Path, models_dir: Path, port: int, *, keep: bool) -> None:
     story.heading("Stoker on one host: an orchestrator, and one process for each model")
     if not (models_dir / "models--stoker--tiny-image-to-video" / "refs" / "main").exists():
-        with story.step("Making three tiny models with random weights"):
+        with step("Making three tiny models with random weights"):
             _run("stoker_worker.tiny", str(models_dir))
     url = f"http://127.0.0.1:{port}"
-    with story.step("Starting the orchestrator from e2e/demo/aiModels.json"):
+    with step("Starting the orchestrator from e2e/demo/aiModels.json"):
         orchestrator = _start(models_dir, port, output)
     try:
-        with story.step("Waiting until two models are warm in /capabilities"):
+        with step("Waiting until two models are warm in /capabilities"):
             warm = {MODELS["text-to-image"], MODELS["image-to-image"]}
             wait_until_warm(url, warm, WARM_SECONDS, lambda: orchestrator.poll() is None)
         story.heading("One job for each pipeline; image-to-video is cold, so its job starts the worker")
