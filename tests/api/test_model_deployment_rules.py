@@ -106,7 +106,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_a_spec_that_breaks_a_rule_is_refused_with_its_sentence(resources: Resources, spec: dict[str, Any], sentence: str) -> None:
     answer = resources.create(spec)
 
-    assert answer.status_code == httpx2.codes.UNPROCESSABLE_ENTITY
+    assert answer.status_code == httpx2.codes.UNPROCESSABLE_CONTENT
     assert sentence in answer.json()["message"]
 
 
@@ -139,7 +139,7 @@ def test_a_spec_that_keeps_the_rules_is_accepted(resources: Resources, spec: dic
 def test_what_a_model_is_cannot_be_changed(stored: Resources, field: str, value: str, sentence: str) -> None:
     answer = stored.merge("sdxl-turbo", {"spec": {field: value}})
 
-    assert answer.status_code == httpx2.codes.UNPROCESSABLE_ENTITY
+    assert answer.status_code == httpx2.codes.UNPROCESSABLE_CONTENT
     assert f"{sentence}; make a new ModelDeployment instead" in answer.json()["message"]
 
 
