@@ -1,0 +1,59 @@
+"""helm on this project's chart."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.cache import ROOT
+from e2e.commands import run
+
+CHART = ROOT / "deploy/helm/stoker"
+RELEASE = "stoker"
+NAMESPACE = "stoker"
+
+EVERYTHING: Mapping[str, Any] = {
+    "imagePullSecrets": [{"name": "pull"}],
+    "models": [{"pipeline": "text-to-image", "model_id": "stabilityai/sdxl-turbo", "warm": True, "price_per_unit": 4768371}],
+    "operator": {"nodeSelector": {"pool": "system"}, "podAnnotations": {"example.com/a": "b"}, "priorityClassName": "high"},
+    "orchestrator": {
+        "replicas": 2,
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "service": {"type": "NodePort", "nodePort": 30935, "annotations": {"example.com/internal": "true"}},
+    },
+    "worker": {"weights": {"claim": {"name": "models"}}, "env": {"WORKER_MAX_STEPS": "50"}},
+    "networkPolicy": {
+        "orchestrator": {
+            "from": [{"namespaceSelector": {}}],
+            "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}],
+        },
+    },
+}
+"""Values with which the chart makes everything it can, but for the ServiceMonitor: its kind is not Kubernetes'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """The programs in `tools`, with `environment` on top of this process's."""
+
+    tools: Path
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str | Path, values: Mapping[str, Any] | None = None) -> str:
+        """helm with these arguments and values. Raises CommandError."""
+        return self.program("helm", *arguments, "--values", "-", text_in=json.dumps(values or {}))
+
+    def program(self, name: str, *arguments: str | Path, text_in: str | None = None) -> str:
+        """One of helm's companions. Raises CommandError."""
+        return run(self.tools / name, *arguments, env=self.environment, text_in=text_in, timeout=60)
+
+    def rendered(self, values: Mapping[str, Any] | None = None) -> str:
+        """The manifests of a release, as text. Raises CommandError where the values are refused."""
+        return self.run("template", RELEASE, CHART, "--namespace", NAMESPACE, values=values)
+
+    def objects(self, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The manifests of a release."""
+        return [each for each in yaml.safe_load_all(self.rendered(values)) if each is not None]
