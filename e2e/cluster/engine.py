@@ -59,13 +59,12 @@ class Engine:
 def engine() -> Engine:
     """The Docker to use, started where it is our own and not running. Raises CommandError.
 
-    STOKER_ENGINE chooses: ``private`` (our own daemon), ``system`` (the machine's), or ``auto``, the default: the machine's
-    where it runs and can pull kind's node image, our own elsewhere.
+    STOKER_ENGINE chooses: ``private`` (our own daemon), ``system`` (the machine's), or ``auto``, the default: our own where
+    it runs already, else the machine's where that runs and can pull kind's node image, else our own.
     """
-    choice = os.environ.get("STOKER_ENGINE", "auto")
-    if choice not in {"private", "system", "auto"}:
-        message = f"STOKER_ENGINE is private, system or auto, not {choice!r}"
-        raise CommandError(message)
+    choice = _choice()
+    if choice != "system" and (found := _answering()) is not None:
+        return found
     if choice != "private" and (found := _system()) is not None:
         return found
     if choice == "system":
@@ -74,11 +73,18 @@ def engine() -> Engine:
     return _private()
 
 
-def running() -> Engine | None:
-    """The Docker to use, or None where it is our own and does not run."""
-    if os.environ.get("STOKER_ENGINE", "auto") != "private" and (found := _system()) is not None:
-        return found
-    return _answering()
+def private_wanted() -> bool:
+    """Whether `engine` gives our own Docker here, or would if it can."""
+    choice = _choice()
+    return choice == "private" or (choice == "auto" and (_answering() is not None or _system() is None))
+
+
+def _choice() -> str:
+    choice = os.environ.get("STOKER_ENGINE", "auto")
+    if choice not in {"private", "system", "auto"}:
+        message = f"STOKER_ENGINE is private, system or auto, not {choice!r}"
+        raise CommandError(message)
+    return choice
 
 
 def stop() -> None:

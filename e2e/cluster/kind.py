@@ -1,0 +1,210 @@
+"""A kind cluster of one node: made, loaded with images, and taken away without a trace."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e.cache import cache_dir, locked
+from e2e.cluster import host
+from e2e.cluster.binaries import kubernetes, tools
+from e2e.cluster.engine import NETWORK, PUBLISHED_NODE, Engine, engine
+from e2e.cluster.layers import engine_image
+from e2e.cluster.node import store
+from e2e.cluster.node.archive import archive
+from e2e.cluster.node.image import node_image
+from e2e.commands import CommandError, run
+from e2e.progress import step
+
+DEFAULT_NAME = "stoker"
+NODE_PORTS = (30935, 30936, 30937, 30938)
+"""The NodePorts that can be reached from this machine."""
+_GPU = "nvidia.com/gpu"
+_HEAVY_BYTES = 500_000_000
+"""An image that is new by this much is kept for later clusters when it is loaded."""
+_CREATE_SECONDS = 300.0
+_ANSWER_SECONDS = 10.0
+_KUBECTL = "kubectl"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster."""
+
+    name: str
+    engine: Engine
+
+    @property
+    def folder(self) -> Path:
+        """The cluster's own folder in the cache."""
+        return host.clusters_folder() / self.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's access."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def node(self) -> str:
+        """The name of the node, and of the container that it is."""
+        return f"{self.name}-control-plane"
+
+    def kubectl(self, *args: str, text_in: str | None = None, timeout: float | None = None) -> str:
+        """Run kubectl as administrator and return what it printed. Raises CommandError."""
+        words = {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
+        return run(kubernetes() / _KUBECTL, *args, env=words, text_in=text_in, timeout=timeout)
+
+    def helm(self, *args: str) -> str:
+        """Run helm as administrator and return what it printed. Raises CommandError."""
+        homes = {f"HELM_{kind}_HOME": str(cache_dir() / "helm" / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+        return run(tools() / "helm", *args, env=homes | {"KUBECONFIG": str(self.kubeconfig)})
+
+    def load(self, engine_reference: str) -> None:
+        """Put an image of the engine into the node; only the layers that the node lacks travel. Raises CommandError.
+
+        A heavy image is also kept for the clusters to come.
+        """
+        with step(f"Loading {engine_reference.rpartition('/')[2]} into {self.name}"):
+            if not self.engine.private:
+                _kind(self.engine, "load", "docker-image", engine_reference, "--name", self.name)
+                return
+            image = engine_image(self.engine, engine_reference)
+            if store.lacking(store.original(), image) > _HEAVY_BYTES:
+                store.keep(image)
+            words = [str(self.engine.client), "exec", "--interactive", self.node, "ctr", "-n", "k8s.io", "images", "import", "-"]
+            there = store.held(self.folder / "store", image)
+            store.feed(words, archive([image], without=there), env=os.environ | self.engine.environment)
+
+    def port(self, node_port: int) -> int:
+        """The port on 127.0.0.1 that leads to `node_port`, one of NODE_PORTS. Raises CommandError."""
+        return int(self.engine.docker("port", self.node, f"{node_port}/tcp").split()[0].rpartition(":")[2])
+
+    def give_gpus(self, count: int) -> None:
+        """Let the node say that it has `count` GPUs: pods that ask for them are placed and started as on a real one."""
+        names = [f"/status/{kind}/{_GPU.replace('/', '~1')}" for kind in ("capacity", "allocatable")]
+        patch = json.dumps([{"op": "add", "path": name, "value": str(count)} for name in names])
+        self.kubectl("patch", "node", self.node, "--subresource=status", "--type=json", "--patch", patch)
+
+    def answers(self) -> bool:
+        """Whether the API server is ready."""
+        try:
+            self.kubectl("get", "--raw", "/readyz", timeout=_ANSWER_SECONDS)
+        except CommandError:
+            return False
+        return True
+
+
+def up(name: str = DEFAULT_NAME, images: Iterable[str] = ()) -> Cluster:
+    """The cluster `name`, made where it does not run. Raises CommandError, GoError.
+
+    A new cluster has the engine's `images` from its start, which is much quicker for heavy ones than loading them later.
+    """
+    with locked(f"cluster-{name}"):
+        found = existing(name)
+        if found is not None and found.answers():
+            return found
+        cluster = Cluster(name, engine())
+        _remove(cluster)
+        folder = host.enter(name)
+        config = _config(cluster, images)
+        _make_network(cluster.engine)
+        (folder / "kind.json").write_text(json.dumps(config, indent=2))
+        with step(f"Creating the cluster {name}"):
+            _create(cluster)
+        with step("Waiting for the node, DNS and service accounts"):
+            _wait(cluster)
+        return cluster
+
+
+def existing(name: str = DEFAULT_NAME) -> Cluster | None:
+    """The cluster `name` if it runs."""
+    if not (host.clusters_folder() / name / "kubeconfig").exists():
+        return None
+    cluster = Cluster(name, engine())
+    return cluster if cluster.node in _nodes(cluster.engine, "--filter", "status=running") else None
+
+
+def names() -> list[str]:
+    """The clusters that exist, whole or in part."""
+    return sorted(place.name for place in host.clusters_folder().iterdir())
+
+
+def down(name: str = DEFAULT_NAME) -> None:
+    """Take the cluster `name` and all that belongs to it away, also where it is there in part only. Raises CommandError."""
+    with locked(f"cluster-{name}"):
+        if name in names():
+            with step(f"Removing the cluster {name}"):
+                _remove(Cluster(name, engine()))
+
+
+def _remove(cluster: Cluster) -> None:
+    if cluster.node in _nodes(cluster.engine):
+        cluster.engine.docker("rm", "--force", "--volumes", cluster.node)
+    host.leave(cluster.name)
+
+
+def _nodes(found: Engine, *filters: str) -> list[str]:
+    listed = found.docker("ps", "--all", *filters, "--filter", "label=io.x-k8s.kind.cluster", "--format", "{{.Names}}")
+    return listed.split()
+
+
+def _config(cluster: Cluster, images: Iterable[str]) -> dict[str, Any]:
+    ports = [{"containerPort": port, "hostPort": 0, "listenAddress": "127.0.0.1"} for port in NODE_PORTS]
+    node: dict[str, Any] = {"role": "control-plane", "image": PUBLISHED_NODE, "extraPortMappings": ports}
+    networking: dict[str, Any] = {"kubeProxyMode": "nftables", "apiServerAddress": "127.0.0.1"}
+    if cluster.engine.private:
+        node["image"] = node_image(cluster.engine)
+        node["extraMounts"] = [{"hostPath": str(_store(cluster, images)), "containerPath": "/var/lib/containerd"}]
+        networking["disableDefaultCNI"] = True
+    patches = [json.dumps({"kind": "KubeletConfiguration", "failCgroupV1": False})] if host.has_cgroup_v1() else []
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "networking": networking,
+        "nodes": [node],
+        "kubeadmConfigPatches": patches,
+    }
+
+
+def _store(cluster: Cluster, images: Iterable[str]) -> Path:
+    """The new cluster's image store."""
+    for reference in images:
+        image = engine_image(cluster.engine, reference)
+        if store.lacking(store.original(), image):
+            with step(f"Keeping {reference.rpartition('/')[2]} for new clusters"):
+                store.keep(image)
+    place = cluster.folder / "store"
+    store.copy_to(place)
+    return place
+
+
+def _make_network(found: Engine) -> None:
+    with locked("network"):  # Docker would make a second one of the same name
+        if NETWORK not in found.docker("network", "ls", "--format", "{{.Name}}").split():
+            found.docker("network", "create", NETWORK)
+
+
+def _create(cluster: Cluster) -> None:
+    words = ("--name", cluster.name, "--config", str(cluster.folder / "kind.json"), "--kubeconfig", str(cluster.kubeconfig))
+    try:
+        _kind(cluster.engine, "create", "cluster", *words, log=cluster.folder / "kind.log")
+    except CommandError:
+        _remove(cluster)
+        raise
+
+
+def _kind(found: Engine, *args: str, log: Path | None = None) -> None:
+    run(tools() / "kind", *args, env=found.environment, log=log, timeout=_CREATE_SECONDS)
+
+
+def _wait(cluster: Cluster) -> None:
+    """Wait for what a pod needs; the controller manager, which comes last, makes the service account."""
+    cluster.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=120s")
+    cluster.kubectl("wait", "serviceaccount/default", "--namespace=default", "--for=create", "--timeout=120s")
+    cluster.kubectl("rollout", "status", "deployment/coredns", "--namespace=kube-system", "--timeout=120s")
+    cluster.kubectl(
+        *("wait", "pod", "--namespace=kube-system", "--selector=component=kube-controller-manager"),
+        *("--for=condition=Ready", "--timeout=120s"),
+    )
