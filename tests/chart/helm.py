@@ -1,6 +1,7 @@
 """helm on this project's chart."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from e2e.cache import ROOT
+from e2e.cluster.binaries import tools
 from e2e.commands import run
 
 CHART = ROOT / "deploy/helm/stoker"
@@ -18,10 +20,15 @@ NAMESPACE = "stoker"
 EVERYTHING: Mapping[str, Any] = {
     "imagePullSecrets": [{"name": "pull"}],
     "models": [{"pipeline": "text-to-image", "model_id": "stabilityai/sdxl-turbo", "warm": True, "price_per_unit": 4768371}],
-    "operator": {"nodeSelector": {"pool": "system"}, "podAnnotations": {"example.com/a": "b"}, "priorityClassName": "high"},
+    "operator": {
+        "nodeSelector": {"pool": "system"},
+        "podAnnotations": {"example.com/a": "b"},
+        "priorityClassName": "system-cluster-critical",
+    },
     "orchestrator": {
         "replicas": 2,
         "tolerations": [{"key": "system", "operator": "Exists"}],
+        "podAnnotations": {"example.com/a": "b"},
         "service": {"type": "NodePort", "nodePort": 30935, "annotations": {"example.com/internal": "true"}},
     },
     "worker": {"weights": {"claim": {"name": "models"}}, "env": {"WORKER_MAX_STEPS": "50"}},
@@ -41,6 +48,12 @@ class Helm:
 
     tools: Path
     environment: Mapping[str, str]
+
+    @classmethod
+    def at_home(cls, home: Path) -> "Helm":
+        """helm with a home of its own: no repository, plugin or cluster of the user's is seen. Raises GoError, CommandError."""
+        homes = {f"HELM_{name}_HOME": str(home / name) for name in ("CACHE", "CONFIG", "DATA")}
+        return cls(tools(), homes | {"KUBECONFIG": os.devnull})
 
     def run(self, *arguments: str | Path, values: Mapping[str, Any] | None = None) -> str:
         """helm with these arguments and values. Raises CommandError."""
