@@ -1,0 +1,82 @@
+"""The base image of Stoker's images: Python's own where a registry can be reached, elsewhere one made of Debian's packages.
+
+The images' Dockerfiles name their base in BASE_IMAGE. The private engine is what runs where no registry can be reached, so
+there a small Debian with the same Python stands in.
+"""
+
+from pathlib import Path
+
+from e2e.cache import content_key, made
+from e2e.cluster.engine import Engine
+from e2e.cluster.packages import installed
+from e2e.commands import CommandError, run
+from e2e.progress import step
+
+PUBLISHED = "python:3.11-slim"
+_REPOSITORY = "stoker.dev/base"
+_SUITE = "bookworm"
+_PACKAGES = ("ca-certificates", "netbase", "tzdata", "python3", "python3-venv", "python3-pip", "python-is-python3")
+_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+"""Where Debian keeps the certificates that its administrator trusts besides the published ones."""
+_UNNEEDED = (
+    "usr/lib/python3.11/EXTERNALLY-MANAGED",
+    *("usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*"),
+    *("var/cache/apt/archives/*.deb", "var/lib/apt/lists/*_*", "var/log/*.log"),
+)
+"""Files that Python's own image does not have either."""
+
+
+def base_image(engine: Engine) -> str:
+    """The reference of the base image, which `engine` has when this returns. Raises CommandError."""
+    return _made_here(engine) if engine.private else _published(engine)
+
+
+def _published(engine: Engine) -> str:
+    if not present(engine, PUBLISHED):
+        with step(f"Pulling {PUBLISHED}"):
+            engine.docker("pull", "--quiet", PUBLISHED)
+    return PUBLISHED
+
+
+def _made_here(engine: Engine) -> str:
+    key = content_key(Path(__file__), *_certificates())
+    reference = f"{_REPOSITORY}:{key}"
+    if not present(engine, reference):
+        archive = made("base-image", key, _make) / "rootfs.tar"
+        with step("Importing the base image"):
+            engine.docker("import", "--change", 'CMD ["python3"]', str(archive), reference)
+    return reference
+
+
+def present(engine: Engine, reference: str) -> bool:
+    """Whether `engine` has the image `reference`."""
+    try:
+        engine.docker("image", "inspect", "--format", "{{.Id}}", reference)
+    except CommandError as error:
+        if "No such image" not in str(error):
+            raise
+        return False
+    return True
+
+
+def _certificates() -> list[Path]:
+    return sorted(_CERTIFICATES.glob("*.crt"))
+
+
+def _make(folder: Path) -> None:
+    debootstrap = installed("debootstrap", "debootstrap")
+    root = folder / "rootfs"
+    packages = ",".join(_PACKAGES)
+    with step("Making the base image from Debian's packages"):
+        run(debootstrap, "--variant=minbase", f"--include={packages}", _SUITE, root, log=folder / "log")
+        _trust_what_this_machine_trusts(root)
+        run("rm", "--recursive", *(found for pattern in _UNNEEDED for found in root.glob(pattern)))
+        run("tar", "--create", "--numeric-owner", "--one-file-system", "--file", folder / "rootfs.tar", "--directory", root, ".")
+        run("rm", "--recursive", "--one-file-system", root)
+
+
+def _trust_what_this_machine_trusts(root: Path) -> None:
+    """Builds reach the package index the way this machine does, which may be through a proxy with a certificate of its own."""
+    for file in _certificates():
+        (root / _CERTIFICATES.relative_to("/") / file.name).write_bytes(file.read_bytes())
+    run("chroot", root, "update-ca-certificates")

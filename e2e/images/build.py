@@ -1,0 +1,130 @@
+"""Builds Stoker's images into an engine: what is there already, under the name of its content, is not built again."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e.cache import ROOT, cache_dir, content_key, made
+from e2e.cluster.engine import Engine
+from e2e.commands import CommandError, run
+from e2e.images.base import base_image, present
+from e2e.progress import step
+
+REGISTRY = "stoker.dev"
+"""First part of the images' names. No registry has them: they are loaded into clusters."""
+_HOW_TO_REACH_THE_INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""Variables of this machine that builds get as well. Certificates come with the base image."""
+_BUILD_SECONDS = 1800.0
+_END_OF_ENVIRONMENT = "\nFROM ${ENVIRONMENT_IMAGE} AS code\n"
+_TINY_MODELS = ROOT / "worker-image/src/stoker_worker/engine/tiny.py"
+
+
+@dataclass(frozen=True)
+class _Program:
+    """An image of one of the members."""
+
+    folder: str
+    requirements: str
+    environment: bool = False
+    """Whether its environment is an image of its own, which outlives the builder's cache and every change of the sources."""
+
+    @property
+    def dockerfile(self) -> Path:
+        return ROOT / self.folder / "Dockerfile"
+
+    @property
+    def dependencies(self) -> tuple[Path, Path]:
+        return ROOT / "requirements/build.txt", ROOT / f"requirements/{self.requirements}.txt"
+
+    @property
+    def sources(self) -> tuple[Path, Path]:
+        return ROOT / "contracts/src", ROOT / self.folder / "src"
+
+
+_PROGRAMS = {
+    "operator": _Program("operator", "operator"),
+    "orchestrator": _Program("orchestrator", "orchestrator"),
+    "worker": _Program("worker-image", "worker", environment=True),
+    "worker-stub": _Program("worker-image", "worker-stub"),
+}
+NAMES = (*_PROGRAMS, "tiny-models")
+"""The images that there are."""
+
+
+def build(engine: Engine, *names: str) -> dict[str, str]:
+    """See that `engine` has the images `names`; returns name to reference. Raises CommandError."""
+    if unknown := [name for name in names if name not in NAMES]:
+        message = f"there is no image {', '.join(unknown)}; there are {', '.join(NAMES)}"
+        raise CommandError(message)
+    return {name: _tiny_models(engine) if name == "tiny-models" else _program(engine, name) for name in names}
+
+
+def _program(engine: Engine, name: str) -> str:
+    program = _PROGRAMS[name]
+    base = base_image(engine)
+    key = content_key(base, program.requirements, program.dockerfile, *program.dependencies, *program.sources)
+    reference = f"{REGISTRY}/{name}:{key}"
+
+    def make() -> None:
+        settings = {"BASE_IMAGE": base}
+        if program.folder == "worker-image":
+            settings["REQUIREMENTS"] = program.requirements
+        if program.environment:
+            settings["ENVIRONMENT_IMAGE"] = _environment(engine, name, settings)
+        _build(engine, name, reference, settings)
+
+    return _once(engine, reference, make)
+
+
+def _environment(engine: Engine, name: str, settings: dict[str, str]) -> str:
+    """The image with all that the program needs and nothing of ours."""
+    program = _PROGRAMS[name]
+    recipe, _, _ = program.dockerfile.read_text().partition(_END_OF_ENVIRONMENT)
+    reference = f"{REGISTRY}/{name}-environment:{content_key(settings['BASE_IMAGE'], recipe, *program.dependencies)}"
+    return _once(engine, reference, lambda: _build(engine, name, reference, settings, "--target", "environment"))
+
+
+def _build(engine: Engine, name: str, reference: str, settings: dict[str, str], *more: str) -> None:
+    named = [f"{setting}={value}" for setting, value in settings.items()]
+    named += [variable for variable in _HOW_TO_REACH_THE_INDEX if os.environ.get(variable)]
+    engine.docker(
+        *("build", "--progress", "plain", "--network", "host", "--file", str(_PROGRAMS[name].dockerfile), "--tag", reference),
+        *(f"--build-arg={each}" for each in named),
+        *(*more, str(ROOT)),
+        log=_log(name),
+        timeout=_BUILD_SECONDS,
+    )
+
+
+def _tiny_models(engine: Engine) -> str:
+    """The tiny random-weight models at the root of an image, to be mounted as a volume."""
+    key = content_key(_TINY_MODELS)
+    reference = f"{REGISTRY}/tiny-models:{key}"
+
+    def make() -> None:
+        models = made("tiny-models", key, _write_models)
+        engine.docker(
+            "build", "--tag", reference, "--file", "-", str(models), text_in="FROM scratch\nCOPY . /\n", log=_log("tiny-models")
+        )
+
+    return _once(engine, reference, make)
+
+
+def _write_models(folder: Path) -> None:
+    run(sys.executable, "-m", "stoker_worker.tiny", folder)
+    run("chmod", "--recursive", "a+rX", folder)
+
+
+def _once(engine: Engine, reference: str, make: Callable[[], None]) -> str:
+    if not present(engine, reference):
+        with step(f"Building {reference}"):
+            make()
+    return reference
+
+
+def _log(name: str) -> Path:
+    folder = cache_dir() / "logs"
+    folder.mkdir(exist_ok=True)
+    return folder / f"image-{name}.log"
