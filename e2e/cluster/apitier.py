@@ -156,7 +156,7 @@ class ApiTier:
         self._wait("an answer", self._answers)
 
     def _controller_daemons(self) -> tuple[Daemon, Daemon]:
-        shared = ("--leader-elect=false", "--secure-port=0")
+        shared = ("--leader-elect=false", "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000")
         manager = self._daemon(
             self._kubernetes / "kube-controller-manager", *shared,
             f"--kubeconfig={self.kubeconfig('controller-manager')}", f"--root-ca-file={self.ca}",
