@@ -1,0 +1,1 @@
+"""What the operator needs of the outside: the Kubernetes API."""

@@ -1,0 +1,1 @@
+"""Wiring of the operator: kopf, the queue, the loops, health, the process."""

@@ -1,0 +1,1 @@
+"""One module for each condition that the operator owns: ``(observed, now) → Verdict``."""

@@ -1,0 +1,109 @@
+"""Everything that a reconcile has read of one ModelDeployment, at one moment."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from stoker_contracts import names
+from stoker_contracts.resources.conditions import Reason
+from stoker_operator.domain.release import WorkerDefaults
+from stoker_operator.domain.wanted import SpecError, Wanted, wanted
+from stoker_operator.domain.workers import Worker, worker
+
+Item = Mapping[str, Any]
+
+
+class Ownership(Enum):
+    """Whose the Deployment of the resource's name is."""
+
+    ABSENT = auto()
+    OURS = auto()
+    FORMER = auto()
+    """Left by an earlier resource of the same name, or on its way out; the garbage collector removes it."""
+    FOREIGN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API server's answer to the Deployment that was to be applied: an HTTP code and its words."""
+
+    code: int
+    message: str
+
+    @property
+    def of_quota(self) -> bool:
+        """Whether a ResourceQuota was in the way."""
+        return "exceeded quota" in self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A ModelDeployment and what belongs to it. `wanted` is None where the spec cannot be read; then `problem` says why."""
+
+    resource: Item
+    deployment: Item | None
+    workers: tuple[Worker, ...]
+    claim: Item | None
+    """The PersistentVolumeClaim with the weights; None where there is none of this name, or none is asked for."""
+    wanted: Wanted | None
+    problem: str = ""
+    refusal: Refusal | None = None
+
+    @property
+    def name(self) -> str:
+        """The resource's name, and its Deployment's."""
+        return str(self.resource["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        """The resource's identity."""
+        return str(self.resource["metadata"]["uid"])
+
+    @property
+    def generation(self) -> int:
+        """The generation of the spec that was read."""
+        return int(self.resource["metadata"].get("generation", 0))
+
+    @property
+    def conditions(self) -> list[dict[str, Any]]:
+        """The conditions as they stand in the resource's status."""
+        return list((self.resource.get("status") or {}).get("conditions") or [])
+
+    @property
+    def ready(self) -> tuple[Worker, ...]:
+        """The workers that take jobs."""
+        return tuple(each for each in self.workers if each.ready)
+
+    @property
+    def standing(self) -> tuple[Worker, ...]:
+        """The workers that were not asked to stop."""
+        return tuple(each for each in self.workers if each.reason is not Reason.STOPPED)
+
+    @property
+    def ownership(self) -> Ownership:
+        """Whose the Deployment is. One with our labels and no owner is ours: somebody removed the reference."""
+        if self.deployment is None:
+            return Ownership.ABSENT
+        metadata = self.deployment["metadata"]
+        owner = next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None)
+        labels = metadata.get("labels") or {}
+        labelled = labels.get(names.LABEL_MODEL_DEPLOYMENT) == self.name and labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
+        if owner is None:
+            return Ownership.OURS if labelled else Ownership.FOREIGN
+        if owner.get("uid") == self.uid:
+            return Ownership.FORMER if metadata.get("deletionTimestamp") else Ownership.OURS
+        former = owner.get("kind") == names.KIND and owner.get("name") == self.name
+        return Ownership.FORMER if former else Ownership.FOREIGN
+
+
+def observed(
+    resource: Item, release: WorkerDefaults, deployment: Item | None = None, pods: Iterable[Item] = (), claim: Item | None = None
+) -> Observed:
+    """Put together what was read."""
+    try:
+        asked = wanted(resource["spec"], release)
+    except SpecError as error:
+        return Observed(resource, deployment, (), None, None, problem=str(error))
+    finished = [pod for pod in pods if (pod.get("status") or {}).get("phase") != "Succeeded"]
+    return Observed(resource, deployment, tuple(worker(pod, asked) for pod in finished), claim, asked)
