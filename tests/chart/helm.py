@@ -31,7 +31,18 @@ EVERYTHING: Mapping[str, Any] = {
         "podAnnotations": {"example.com/a": "b"},
         "service": {"type": "NodePort", "nodePort": 30935, "annotations": {"example.com/internal": "true"}},
     },
-    "worker": {"weights": {"claim": {"name": "models"}}, "env": {"WORKER_MAX_STEPS": "50"}},
+    "worker": {
+        "allowedImagePrefixes": ["registry.example/stoker"],
+        "gpu": {"count": 2, "resource": "amd.com/gpu"},
+        "resources": {"cpu": 0.5, "memory": 8589934592},
+        "weights": {"claim": {"name": "models", "path": "diffusion"}},
+        "env": {"WORKER_MAX_STEPS": "50"},
+        "nodeSelector": {"gpu": "h100"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+        "imagePullSecrets": [{"name": "pull"}],
+        "priorityClassName": "high",
+        "runtimeClassName": "nvidia",
+    },
     "networkPolicy": {
         "orchestrator": {
             "from": [{"namespaceSelector": {}}],
@@ -70,3 +81,11 @@ class Helm:
     def objects(self, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The manifests of a release."""
         return [each for each in yaml.safe_load_all(self.rendered(values)) if each is not None]
+
+
+def variables(objects: list[dict[str, Any]], program: str) -> dict[str, str]:
+    """The environment of a program's container; what the cluster fills in is the namespace."""
+    deployments = (each for each in objects if each["kind"] == "Deployment")
+    (deployment,) = (each for each in deployments if each["metadata"]["name"] == f"{RELEASE}-{program}")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each.get("value", NAMESPACE) for each in container["env"]}

@@ -13,8 +13,9 @@ from e2e.cache import ROOT
 from e2e.commands import CommandError
 from stoker_contracts import names
 from stoker_contracts.models_config import parse
-from stoker_orchestrator.app.settings import Settings
-from tests.chart.helm import CHART, EVERYTHING, NAMESPACE, Helm
+from stoker_operator.app.settings import Settings as OperatorSettings
+from stoker_orchestrator.app.settings import Settings as OrchestratorSettings
+from tests.chart.helm import CHART, EVERYTHING, NAMESPACE, Helm, variables
 from tests.chart.schemas import CRD, LOCATION, schemas
 from tools.chart_values import rendered as generated
 
@@ -116,16 +117,28 @@ def test_only_the_pods_that_speak_to_the_api_server_get_a_token(helm: Helm) -> N
 
 
 def test_the_orchestrator_takes_the_settings_that_it_is_given(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
-    (deployment,) = (each for each in of_kind(helm.objects(), "Deployment") if each["metadata"]["name"].endswith("-orchestrator"))
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    given = {each["name"]: each.get("value", NAMESPACE) for each in container["env"]}
+    given = variables(helm.objects(), "orchestrator")
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    settings = Settings()
-    unknown = {name.removeprefix("STOKER_").lower() for name in given} - Settings.model_fields.keys()
-    assert not unknown
+    settings = OrchestratorSettings()
+    assert {name.removeprefix("STOKER_").lower() for name in given} <= OrchestratorSettings.model_fields.keys()
+    assert settings.namespace == NAMESPACE
     assert settings.max_body_bytes == VALUES["orchestrator"]["maxBodyBytes"]
-    assert container["ports"] == [{"name": "http", "containerPort": settings.port}]
+    assert settings.port == names.ORCHESTRATOR_PORT
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_the_operator_takes_the_settings_that_it_is_given(
+    helm: Helm, values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = variables(helm.objects(values), "operator")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = OperatorSettings()
+    assert {name.removeprefix("STOKER_").lower() for name in given} <= OperatorSettings.model_fields.keys()
+    assert settings.namespace == NAMESPACE
+    assert settings.worker.image == "stoker.dev/worker:0.1.0"
+    assert settings.worker.env == values.get("worker", {}).get("env", {})
 
 
 def test_the_models_come_out_as_they_went_in(helm: Helm) -> None:
