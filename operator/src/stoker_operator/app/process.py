@@ -14,7 +14,7 @@ from stoker_operator.app.health import HealthServer, Vitals
 from stoker_operator.app.reconcile import Reconciler
 from stoker_operator.app.resync import Resync
 from stoker_operator.app.settings import Settings
-from stoker_operator.app.supervisor import Supervisor, Watching
+from stoker_operator.app.supervisor import Patience, Supervisor, Watching
 from stoker_operator.app.workers import Workers
 from stoker_operator.domain.keys import Key
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 EXIT_BROKEN = 1
 EXIT_SETTINGS = 2
-_QUIET = ("httpx2", "httpcore2", "kopf.objects")
-"""Loggers that tell of every request or event."""
+_LEVELS = {"httpx2": "WARNING", "httpcore2": "WARNING", "kopf": "WARNING", "kopf._core.reactor.running": "ERROR"}
+"""Loggers that tell of every request or event, or that signals do not reach kopf's thread, as is meant."""
 
 MakeWatch = Callable[[Callable[[Iterable[Key]], None]], Watching]
 """Makes a watch that puts keys into a sink, which may be called from any thread."""
@@ -32,11 +32,11 @@ MakeWatch = Callable[[Callable[[Iterable[Key]], None]], Watching]
 class Operator:
     """All loops of one operator over one namespace."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, make_watch: MakeWatch) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, make_watch: MakeWatch, patience: Patience | None = None) -> None:
         self._settings = settings
         self._workers = Workers(Reconciler(cluster, settings.worker).reconcile, settings.workers)
         self._resync = Resync(cluster, self._workers.add, settings.resync_seconds)
-        self._supervisor = Supervisor(lambda: make_watch(self._add_from_thread), self._resync.soon)
+        self._supervisor = Supervisor(lambda: make_watch(self._add_from_thread), self._resync.soon, patience)
         self._health = HealthServer(lambda: self.vitals.ailments)
         self._loop = asyncio.get_running_loop()
 
@@ -97,8 +97,8 @@ def main() -> int:
             print(f"{variable}{f' ({where})' if where else ''}: {found['msg']}", file=sys.stderr)  # noqa: T201 - nothing is set up yet
         return EXIT_SETTINGS
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     return asyncio.run(_run(settings))
 
 

@@ -26,15 +26,23 @@ def transitions(
     """
     before = {each["type"]: each for each in (resource.get("status") or {}).get("conditions") or []}
     since = {each["type"]: each["lastTransitionTime"] for each in conditions}
-    told = []
+    told: dict[str, dict[str, Any]] = {}
     for kind in _TOLD:
         verdict, old = verdicts[kind], before.get(kind, {})
-        if verdict.status == "Unknown" or (old.get("status"), old.get("reason")) == (verdict.status, verdict.reason):
+        if (old.get("status"), old.get("reason")) == (verdict.status, verdict.reason) or not _worth_telling(kind, verdict, old):
             continue
         severity: Literal["Normal", "Warning"] = "Normal" if verdict.holds or verdict.reason in _EXPECTED else "Warning"
         regarding = reference(resource, names.API_VERSION, names.KIND)
-        told.append(event(regarding, severity, verdict.reason, verdict.message, identity=since[kind], now=now))
-    return told
+        made = event(regarding, severity, verdict.reason, verdict.message, identity=since[kind], now=now)
+        told[made["metadata"]["name"]] = made
+    return list(told.values())
+
+
+def _worth_telling(kind: ConditionType, verdict: Verdict, old: Mapping[str, Any]) -> bool:
+    """Of weights only trouble and its end are told."""
+    if kind is ConditionType.WEIGHTS_READY:
+        return verdict.status == "False" or (verdict.holds and old.get("status") == "False")
+    return verdict.status != "Unknown"
 
 
 def reference(item: Mapping[str, Any], api_version: str, kind: str) -> dict[str, str]:
