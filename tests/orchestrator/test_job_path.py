@@ -59,7 +59,7 @@ async def world(*models: Model, **settings: Any) -> AsyncIterator[World]:
             with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
                 await following
             await made.client.aclose()
-            await made.orchestrator._upstream.close()
+            made.orchestrator._upstream.close()
 
 
 def code(answer: httpx2.Response) -> tuple[int, str]:
@@ -199,11 +199,11 @@ async def test_a_caller_who_stops_sending_is_a_408() -> None:
 async def test_a_cold_model_is_woken_once_and_its_jobs_are_served_when_it_is_ready() -> None:
     async with world() as here:
         jobs = [asyncio.create_task(here.post(json=JOB)) for _ in range(3)]
-        await until(lambda: here.waiting == 3)
-        assert here.fleet.woken == ["m"]
+        await until(lambda: here.waiting == 3 and here.fleet.woken)
         await here.worker("w")
         answers = await asyncio.gather(*jobs)
 
+    assert here.fleet.woken == ["m"]
     assert [answer.status_code for answer in answers] == [200] * 3
     assert {answer.headers["stoker-cold-start"] for answer in answers} == {"true"}
     assert all(int(answer.headers["stoker-queue-ms"]) >= 0 for answer in answers)

@@ -1,69 +1,188 @@
-"""HTTP to the workers: one pool of kept connections, bodies streamed both ways."""
+"""HTTP to the workers: kept connections, bodies streamed both ways."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
-import aiohttp
+from stoker_orchestrator.adapters.connection import Connection, WorkerLostError
+
+__all__ = ["Answer", "Upstream", "WorkerLostError"]
 
 Headers = list[tuple[bytes, bytes]]
+Chunks = Callable[[], AsyncIterator[bytes]]
+"""Gives a body from its first byte, each time it is called."""
 
 _CONNECT_SECONDS = 5.0
+KEEP_SECONDS = 30.0
+"""How long a connection is kept without a job; shorter than a worker keeps it."""
+_STALE_SECONDS = 1.0
+"""A kept connection that the worker had closed fails at once; what fails later was a job under way."""
+_PROBES = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""A worker whose node is gone without a word is noticed in 30 s."""
 
 
-class WorkerLostError(Exception):
-    """The worker could not be reached, or went away before it had answered."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """The head of a worker's answer; the body follows as it comes."""
+    """The head of a worker's answer, names in lower case; the body follows as it comes."""
 
     status: int
     headers: Headers
-    response: aiohttp.ClientResponse
+    address: str
+    connection: Connection
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """The body's chunks. Raises WorkerLostError when it breaks off."""
+    @property
+    def done(self) -> bool:
+        """Whether the last byte has been read."""
+        return self.connection.drained
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, nothing at its end. Raises WorkerLostError when it breaks off."""
         try:
-            async for chunk in self.response.content.iter_any():
-                yield chunk
-        except aiohttp.ClientError as error:
+            return await self.connection.read()
+        except WorkerLostError as error:
             message = "the worker went away in the middle of its answer"
             raise WorkerLostError(message) from error
 
-    async def whole(self) -> bytes:
+    async def everything(self) -> bytes:
         """The body at once, for short ones."""
-        return b"".join([chunk async for chunk in self.body()])
+        parts = []
+        while part := await self.read():
+            parts.append(part)
+        return b"".join(parts)
 
 
 class Upstream:
     """The client side of the job path. No time limit: a video takes as long as it takes, and the caller may hang up."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            raise_for_status=False,
-        )
+        self._idle: dict[str, list[Connection]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
     async def post(
-        self, address: str, path: str, headers: Iterable[tuple[str, str]], body: bytes | AsyncIterator[bytes]
-    ) -> AsyncIterator[Answer]:
-        """Send a job; leaving the context early closes the connection, which cancels the job. Raises WorkerLostError."""
-        try:
-            response = await self._session.post(
-                f"http://{address}{path}", data=body, headers=headers, allow_redirects=False, skip_auto_headers=("User-Agent",)
-            )
-        except (aiohttp.ClientError, TimeoutError) as error:
-            message = "the worker could not be reached or went away before it answered"
-            raise WorkerLostError(message) from error
-        async with response:
-            yield Answer(response.status, list(response.raw_headers), response)
+        self, address: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None = None
+    ) -> Answer:
+        """Send a job and wait for the head of its answer, which must be given to `release`, read or not.
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+        `length` is the number of bytes that `body` will give, where that is known. Headers whose value is no single line are left
+        out. Cancelling the call cancels the job. Raises WorkerLostError, and what the body raises.
+        """
+        connection = await self._exchanged(_Request(address, path, headers, body, length))
+        return Answer(connection.status, connection.headers, address, connection)
+
+    def release(self, answer: Answer) -> None:
+        """The answer has been read, or is of no use any more: then the worker is told by the end of its connection."""
+        connection = answer.connection
+        if not connection.open:
+            connection.close()
+            return
+        loop = asyncio.get_running_loop()
+        connection.kept, connection.idle_since = True, loop.time()
+        self._idle.setdefault(answer.address, []).append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(KEEP_SECONDS, self._forget_idle)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+
+    async def _exchanged(self, request: "_Request") -> Connection:
+        """A connection with the head of the answer on it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            connection = self._kept(request.address) or await _connected(request.address)
+            began = loop.time()
+            try:
+                await request.exchange(connection)
+            except WorkerLostError:
+                if not (connection.kept and connection.silent) or loop.time() - began > _STALE_SECONDS:
+                    raise
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+
+    def _kept(self, address: str) -> Connection | None:
+        connections = self._idle.get(address, [])
+        while connections:
+            connection = connections.pop()
+            if connection.open:
+                return connection
+        return None
+
+    def _forget_idle(self) -> None:
+        """Close what nobody used for so long, so that a worker that is gone leaves nothing behind."""
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - KEEP_SECONDS
+        for address, connections in list(self._idle.items()):
+            used = [connection for connection in connections if connection.open and connection.idle_since > oldest]
+            for connection in connections:
+                if connection not in used:
+                    connection.close()
+            self._idle[address] = used
+        self._idle = {address: used for address, used in self._idle.items() if used}
+        self._sweep = loop.call_later(KEEP_SECONDS, self._forget_idle) if self._idle else None
+
+
+async def _connected(address: str) -> Connection:
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            transport, connection = await asyncio.get_running_loop().create_connection(Connection, host.strip("[]"), int(port))
+    except (OSError, TimeoutError) as error:
+        message = "the worker could not be reached"
+        raise WorkerLostError(message) from error
+    line = transport.get_extra_info("socket")
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _PROBES:
+        line.setsockopt(socket.IPPROTO_TCP, option, value)
+    return connection
+
+
+class _Request:
+    """A request that can be sent again."""
+
+    def __init__(
+        self, address: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None
+    ) -> None:
+        self.address = address
+        self._chunks = None if isinstance(body, bytes) else body
+        self._chunked = self._chunks is not None and length is None
+        lines = [b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path.encode(), address.encode())]
+        lines += [b"%b: %b\r\n" % (name, value) for name, value in headers if b"\n" not in value and b"\r" not in value]
+        if isinstance(body, bytes):
+            lines += [b"content-length: %d\r\n\r\n" % len(body), body]
+        else:
+            lines.append(b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)
+        self._begin = b"".join(lines)
+
+    async def exchange(self, connection: Connection) -> None:
+        """Send the request and wait for the head of its answer, which may come before the request is whole."""
+        connection.begin(self._begin)
+        if self._chunks is None:
+            await connection.head()
+            return
+        sending = asyncio.create_task(self._send(connection, self._chunks()))
+        try:
+            await connection.head()
+        finally:
+            connection.spoiled = not sending.done()
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sending
+
+    async def _send(self, connection: Connection, chunks: AsyncIterator[bytes]) -> None:
+        try:
+            async for chunk in chunks:
+                await connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._chunked else chunk)
+            if self._chunked:
+                await connection.send(b"0\r\n\r\n")
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the answer
+            connection.fail(error)

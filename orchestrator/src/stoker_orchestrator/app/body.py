@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from stoker_orchestrator.app.asgi import Receive
+from stoker_orchestrator.app.interruption import Interruption
+from stoker_orchestrator.app.timers import CoarseTimers
 
 MEMORY_BYTES = 256 * 1024
 _CHUNK = 64 * 1024
@@ -53,11 +55,12 @@ class Budget:
 class Body:
     """One request's body. `whole` is set once its last byte is there."""
 
-    def __init__(self, receive: Receive, limit: int, budget: Budget, stall_seconds: float) -> None:
+    def __init__(self, receive: Receive, limit: int, budget: Budget, stall_seconds: float, timers: CoarseTimers) -> None:
         self._receive = receive
         self._limit = limit
         self._budget = budget
         self._stall_seconds = stall_seconds
+        self._timers = timers
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -67,9 +70,9 @@ class Body:
         self.whole = False
         self.gone = False
 
-    async def start(self) -> None:
-        """Read the first part; when that is all, nothing runs beside the job."""
-        await self._read()
+    async def start(self, interruption: Interruption) -> None:
+        """Read the first part, or be interrupted with StalledError; when that is all, nothing runs beside the job."""
+        await self._read(interruption)
         if not self.whole:
             self._pump = asyncio.create_task(self._read_on())
 
@@ -94,8 +97,9 @@ class Body:
 
     async def finished(self) -> None:
         """Wait until the body is whole. Raises what went wrong with it."""
-        async for _ in self.chunks():
-            pass
+        if not self.whole:
+            async for _ in self.chunks():
+                pass
 
     async def hang_up(self) -> None:
         """Wait until the caller is gone. The body must be whole."""
@@ -116,19 +120,20 @@ class Body:
 
     async def _read_on(self) -> None:
         try:
-            while not self.whole:
-                await self._read()
-                self._grown.set()
+            with Interruption() as interruption:
+                while not self.whole:
+                    await self._read(interruption)
+                    self._grown.set()
         except (BodyTooLargeError, BudgetSpentError, StalledError, CallerGoneError) as error:
             self._failure = error
             self._grown.set()
 
-    async def _read(self) -> None:
+    async def _read(self, interruption: Interruption) -> None:
+        self._timers.start(self, self._stall_seconds, lambda: interruption.stop(StalledError()))
         try:
-            async with asyncio.timeout(self._stall_seconds):
-                message = await self._receive()
-        except TimeoutError:
-            raise StalledError from None
+            message = await self._receive()
+        finally:
+            self._timers.cancel(self)
         if message["type"] == "http.disconnect":
             self.gone = True
             raise CallerGoneError

@@ -1,7 +1,6 @@
 """Feeds the switchboard from asyncio and does what it says: callers wait on futures, the fleet is woken, changes are published."""
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import time
@@ -38,12 +37,18 @@ class RefusedError(Exception):
 
 @dataclass(slots=True)
 class Slot:
-    """A place on a worker. `served` is set where the job ended well, so that its time counts."""
+    """A place on a worker since `began`. `served` is set where the job ended well, so that its time counts."""
 
-    endpoint: Endpoint
+    grant: Granted
+    began: float
     waited: float
     cold: bool
     served: bool = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The worker."""
+        return self.grant.endpoint
 
 
 class Broker:
@@ -76,27 +81,33 @@ class Broker:
         """The fleet changed."""
         self._do(self.switchboard.apply(event))
 
-    @contextlib.asynccontextmanager
-    async def slot(self, model: Model, cost: float, excluded: Collection[str] = ()) -> AsyncIterator[Slot]:
-        """Wait for a place on a worker of `model`; it is free again after the block. Raises RefusedError."""
+    async def take(self, model: Model, cost: float, excluded: Collection[str] = ()) -> Slot:
+        """Wait for a place on a worker of `model`, which must be given to `give_back`. Raises RefusedError."""
         asked, cold = time.monotonic(), not self.registry.is_warm(model.name)
         grant = await self._granted(model, cost, excluded)
-        began = time.monotonic()
-        slot = Slot(grant.endpoint, began - asked, cold)
-        self._metrics.queue_seconds.labels(model.name).observe(slot.waited)
-        try:
-            yield slot
-        finally:
-            seconds = time.monotonic() - began
-            self._metrics.worker_seconds.labels(model.name).observe(seconds)
-            self._do(self.switchboard.release(grant, seconds if slot.served else None))
+        slot = Slot(grant, began := time.monotonic(), began - asked, cold)
+        self._metrics.queue_seconds_of(model.name).observe(slot.waited)
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """The place is free again."""
+        seconds = time.monotonic() - slot.began
+        self._metrics.worker_seconds_of(slot.endpoint.model).observe(seconds)
+        self._do(self.switchboard.release(slot.grant, seconds if slot.served else None))
 
     async def _granted(self, model: Model, cost: float, excluded: Collection[str]) -> Granted:
         ticket = next(self._tickets)
+        effects = self.switchboard.arrive(ticket, model, cost, time.monotonic(), excluded)
+        if len(effects) == 1 and isinstance(effects[0], Granted):
+            self._changed.set()
+            return effects[0]
+        return await self._waited(ticket, model, effects)
+
+    async def _waited(self, ticket: int, model: Model, effects: list[Effect]) -> Granted:
         future: asyncio.Future[Granted] = asyncio.get_running_loop().create_future()
         self._callers[ticket] = future
         try:
-            self._do(self.switchboard.arrive(ticket, model, cost, time.monotonic(), excluded))
+            self._do(effects)
             return await future
         except asyncio.CancelledError:
             self.switchboard.leave(model.name, ticket)

@@ -4,14 +4,11 @@ A request is identified from its head, waits for a slot, and is streamed to a wo
 is lost before the first byte of its answer costs a second try on another one, with the same body.
 """
 
-import asyncio
-import contextlib
-import logging
+import itertools
 import re
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from stoker_contracts.errors import ErrorType
 from stoker_contracts.names import (
@@ -27,18 +24,24 @@ from stoker_orchestrator.adapters.upstream import Answer, Upstream, WorkerLostEr
 from stoker_orchestrator.app.asgi import Receive, Scope, Send
 from stoker_orchestrator.app.body import Body, BodyTooLargeError, Budget, BudgetSpentError, CallerGoneError, StalledError
 from stoker_orchestrator.app.broker import Broker, RefusedError, Slot
+from stoker_orchestrator.app.caller import CallerWatch
+from stoker_orchestrator.app.interruption import Interruption
+from stoker_orchestrator.app.job_log import JobLog
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.replies import send_refusal
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.app.target import NoTargetError, Path, Target, find_target
+from stoker_orchestrator.app.timers import CoarseTimers
 from stoker_orchestrator.domain.admission import Refusal
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
 TRIES = 2
+_REQUEST_ID, _MODEL, _WORKER, _QUEUE_MS, _COLD_START = (
+    name.lower().encode() for name in (HEADER_REQUEST_ID, HEADER_MODEL, HEADER_WORKER, HEADER_QUEUE_MS, HEADER_COLD_START)
+)
+_PROCESS, _NUMBERS = secrets.token_hex(4), itertools.count()
+"""Request ids are unique, not secret: this process, and the number of the request."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_PASSED_ON = frozenset({b"content-type", b"accept", b"content-length"})
+_PASSED_ON = frozenset({b"content-type", b"accept"})
 _PASSED_BACK = frozenset({b"content-type", b"content-length", b"stoker-seed"})
 _NOT_TAKEN = (b'"worker_draining"', b'"worker_full"')
 _SHORT = 4096
@@ -54,11 +57,17 @@ class Job:
     body: Body
     send: Send
     request_id: str
-    told: dict[str, str] = field(default_factory=dict)
+    told: list[tuple[bytes, bytes]] = field(default_factory=list)
     model: str = ""
     status: int = 0
     reason: str = ""
     started: bool = False
+
+    @property
+    def declared(self) -> int | None:
+        """How long the body will be, where the caller has said so."""
+        length = self.headers.get(b"content-length", b"")
+        return int(length) if length.isdigit() else None
 
 
 class JobRoutes:
@@ -70,6 +79,8 @@ class JobRoutes:
         self._settings = settings
         self._metrics = metrics
         self._budget = Budget(settings.body_budget_bytes)
+        self._timers = CoarseTimers()
+        self.log = JobLog()
         self.in_flight = 0
         self.accepting = True
 
@@ -77,9 +88,9 @@ class JobRoutes:
         """Serve one request."""
         headers = dict(scope["headers"])
         settings = self._settings
-        body = Body(receive, settings.max_body_bytes, self._budget, settings.body_stall_seconds)
+        body = Body(receive, settings.max_body_bytes, self._budget, settings.body_stall_seconds, self._timers)
         job = Job(path, headers, body, send, _request_id(headers))
-        job.told[HEADER_REQUEST_ID] = job.request_id
+        job.told.append((_REQUEST_ID, job.request_id.encode()))
         self.in_flight += 1
         try:
             await self._serve(job, scope["method"])
@@ -88,17 +99,19 @@ class JobRoutes:
         finally:
             self.in_flight -= 1
             await body.close()
-            self._metrics.jobs.labels(job.model, str(job.status), job.reason).inc()
-            log.info("job %s model=%s status=%d reason=%s", job.request_id, job.model, job.status, job.reason)
+            self._metrics.jobs_of(job.model, job.status, job.reason).inc()
+            self.log.ended(job.request_id, job.model, job.status, job.reason)
 
     async def _serve(self, job: Job, method: str) -> None:
         try:
             self._check(job, method)
-            await job.body.start()
-            target = await find_target(self._broker.registry, job.path, job.headers, job.body)
-            job.model = target.model.name
-            job.told[HEADER_MODEL] = target.model.name
-            await self._try(job, target)
+            with Interruption() as interruption:
+                await job.body.start(interruption)
+                target = await find_target(self._broker.registry, job.path, job.headers, job.body)
+                job.model = target.model.name
+                job.told.append((_MODEL, target.model.name.encode()))
+                with CallerWatch(job.body, interruption, self._timers):
+                    await self._try(job, target)
         except (NoTargetError, RefusedError) as error:
             await self._refuse(job, error.refusal)
         except BodyTooLargeError:
@@ -116,106 +129,88 @@ class JobRoutes:
             raise NoTargetError(Refusal(405, ErrorType.METHOD_NOT_ALLOWED, "jobs are sent by POST"))
         if not self.accepting:
             raise NoTargetError(Refusal(503, ErrorType.OVERLOADED, "this orchestrator is stopping", "stopping", 1))
-        declared = job.headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._settings.max_body_bytes:
+        if (job.declared or 0) > self._settings.max_body_bytes:
             raise BodyTooLargeError
 
     async def _try(self, job: Job, target: Target) -> None:
         met: list[str] = []
         for attempt in range(1, TRIES + 1):
+            slot = await self._broker.take(target.model, target.cost, tuple(met))
+            met.append(slot.endpoint.id)
             try:
-                async with contextlib.AsyncExitStack() as stack:
-                    entering = stack.enter_async_context(self._broker.slot(target.model, target.cost, tuple(met)))
-                    slot = await _unless_gone(job.body, entering)
-                    met.append(slot.endpoint.id)
-                    await self._forward(job, slot)
-                    return
+                await self._forward(job, slot)
             except WorkerLostError:
                 if job.started:
                     job.reason = "worker_lost"
                     raise
                 if attempt < TRIES:
                     self._metrics.retries.labels(target.model.name).inc()
+            else:
+                return
+            finally:
+                self._broker.give_back(slot)
         words = "the worker went away before it answered, and so did a second one"
         await self._refuse(job, Refusal(502, ErrorType.WORKER_LOST, words, retry_after=5))
 
     async def _forward(self, job: Job, slot: Slot) -> None:
         """One try on one worker. Raises WorkerLostError; before the first byte the job may go elsewhere."""
         whole = job.body.in_memory()
-        content = whole if whole is not None else job.body.chunks()
-        async with contextlib.AsyncExitStack() as stack:
-            posting = self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content)
-            answer = await _unless_gone(job.body, stack.enter_async_context(posting))
-            first = await self._first_bytes(answer)
-            job.told |= _about(slot)
-            await self._answer(job, answer, first)
+        content = whole if whole is not None else job.body.chunks
+        answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
+        try:
+            body = await self._refusal(answer)
+            job.told += _about(slot)
+            await self._answer(job, answer, body)
             slot.served = True
+        finally:
+            self._upstream.release(answer)
 
-    async def _first_bytes(self, answer: Answer) -> bytes | None:
+    async def _refusal(self, answer: Answer) -> bytes:
         """A worker that took no job says so in a short 500; it must not reach the caller, who may be served elsewhere."""
-        length = dict(answer.headers).get(b"Content-Length", dict(answer.headers).get(b"content-length", b""))
-        if answer.status != 500 or not length.isdigit() or int(length) > _SHORT:  # noqa: PLR2004
-            return None
-        body = await answer.whole()
+        if answer.status != 500:  # noqa: PLR2004
+            return b""
+        length = dict(answer.headers).get(b"content-length", b"")
+        if not length.isdigit() or int(length) > _SHORT:
+            return b""
+        body = await answer.everything()
         if any(mark in body for mark in _NOT_TAKEN):
             message = "the worker took no job"
             raise WorkerLostError(message)
         return body
 
-    async def _answer(self, job: Job, answer: Answer, body: bytes | None) -> None:
-        head = [(name.lower(), value) for name, value in answer.headers if name.lower() in _PASSED_BACK]
-        head += [(name.lower().encode(), value.encode()) for name, value in job.told.items()]
+    async def _answer(self, job: Job, answer: Answer, body: bytes) -> None:
+        head = [header for header in answer.headers if header[0] in _PASSED_BACK]
+        head += job.told
         job.status, job.started, job.reason = answer.status, True, "answered"
         await job.send({"type": "http.response.start", "status": answer.status, "headers": head})
-        if body is None:
-            async for chunk in answer.body():
-                await job.send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await job.send({"type": "http.response.body", "body": body or b""})
+        part = body or await answer.read()
+        while not answer.done:
+            await job.send({"type": "http.response.body", "body": part, "more_body": True})
+            part = await answer.read()
+        await job.send({"type": "http.response.body", "body": part})
 
     async def _refuse(self, job: Job, refusal: Refusal) -> None:
         job.status, job.reason = refusal.status, refusal.code or refusal.kind.value
         await send_refusal(job.send, refusal, job.told)
 
 
-async def _unless_gone(body: Body, work: Awaitable[T]) -> T:
-    """The outcome of `work`, unless the caller hangs up first; then `work` is cancelled and CallerGoneError raised."""
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(body))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        watching.result()
-        raise CallerGoneError
-    finally:
-        watching.cancel()
-        if not working.done():
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await working
-
-
-async def _gone(body: Body) -> None:
-    """Return when the caller hangs up; raises what goes wrong with the body before that."""
-    await body.finished()
-    await body.hang_up()
-
-
 def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(HEADER_REQUEST_ID.lower().encode(), b"")
-    return given.decode() if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+    given = headers.get(_REQUEST_ID, b"")
+    return given.decode() if _SANE_ID.fullmatch(given) else f"{_PROCESS}-{next(_NUMBERS):08x}"
 
 
-def _onward(job: Job) -> list[tuple[str, str]]:
+def _onward(job: Job) -> list[tuple[bytes, bytes]]:
     """What the worker is told beside the body."""
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in job.headers.items() if name in _PASSED_ON]
-    headers.append((HEADER_REQUEST_ID, job.request_id))
+    headers = [header for header in job.headers.items() if header[0] in _PASSED_ON]
+    headers.append((HEADER_REQUEST_ID.encode(), job.request_id.encode()))
     if FACTS[job.path.pipeline].produces is Media.VIDEO:
-        headers.append((HEADER_OUTPUT_FORMAT, "mp4"))
+        headers.append((HEADER_OUTPUT_FORMAT.encode(), b"mp4"))
     return headers
 
 
-def _about(slot: Slot) -> dict[str, str]:
+def _about(slot: Slot) -> list[tuple[bytes, bytes]]:
     """What the caller is told about how the job was served."""
-    told = {HEADER_WORKER: slot.endpoint.id, HEADER_QUEUE_MS: str(round(slot.waited * 1000))}
-    return told | ({HEADER_COLD_START: "true"} if slot.cold else {})
+    told = [(_WORKER, slot.endpoint.id.encode()), (_QUEUE_MS, b"%d" % round(slot.waited * 1000))]
+    if slot.cold:
+        told.append((_COLD_START, b"true"))
+    return told

@@ -14,6 +14,7 @@ from stoker_orchestrator.domain.job_head import FormHead, MalformedBodyError, js
 from stoker_orchestrator.domain.model import Model
 from stoker_orchestrator.domain.registry import Registry
 
+_MODEL = HEADER_MODEL.lower().encode()
 _MODELS_PREFIX = "/models/"
 
 
@@ -38,11 +39,14 @@ class Path:
         return FACTS[self.pipeline].route
 
 
+_PLAIN = {route: Path(pipeline) for route, pipeline in BY_ROUTE.items()}
+
+
 def job_path(path: str) -> Path | None:
     """``/text-to-image`` or ``/models/<resource name>/text-to-image``; None for every other path."""
     path = path.removesuffix("/")
-    if path in BY_ROUTE:
-        return Path(BY_ROUTE[path])
+    if path in _PLAIN:
+        return _PLAIN[path]
     if not path.startswith(_MODELS_PREFIX):
         return None
     name, _, route = path.removeprefix(_MODELS_PREFIX).partition("/")
@@ -59,7 +63,7 @@ class Target:
 
 async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, bytes], body: Body) -> Target:
     """The target of a request; reads as much of the body as it takes. Raises NoTargetError and what the body raises."""
-    named = headers.get(HEADER_MODEL.lower().encode(), b"").decode("latin-1")
+    named = headers.get(_MODEL, b"").decode("latin-1")
     fields: Mapping[str, Any] = {}
     if path.name is None and not named:
         fields = await _fields(path.pipeline, headers, body)

@@ -56,8 +56,11 @@ class Registry:
 
     def find(self, pipeline: Pipeline, model_id: str) -> Model | None:
         """The model with this id; a warm one first where several resources have it."""
-        found = [model for model in self.of_pipeline(pipeline) if model.model_id == model_id]
-        return max(found, key=lambda model: (self.is_warm(model.name), model.warm), default=None)
+        found = [model for model in self._models.values() if model.model_id == model_id and model.pipeline is pipeline]
+        if len(found) < 2:  # noqa: PLR2004 - nothing to choose from
+            return found[0] if found else None
+        found.sort(key=lambda model: model.name)
+        return max(found, key=lambda model: (self.is_warm(model.name), model.warm))
 
     def of_pipeline(self, pipeline: Pipeline) -> list[Model]:
         """The models of one pipeline, by name."""
