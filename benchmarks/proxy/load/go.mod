@@ -1,0 +1,3 @@
+module stoker.dev/benchmarks/load
+
+go 1.22

@@ -1,0 +1,43 @@
+"""The orchestrator under measurement: its own process and job path, over a fleet of one upstream that is always ready."""
+
+import asyncio
+import sys
+
+from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.resources.conditions import Verdict
+from stoker_orchestrator.adapters.fleets.port import Sink
+from stoker_orchestrator.app.process import serve
+from stoker_orchestrator.app.settings import Settings
+from stoker_orchestrator.domain.events import EndpointSeen, ModelSeen, Synced
+from stoker_orchestrator.domain.model import EndpointState, Model
+
+MODELS = {"small": "bench/small", "large": "bench/large"}
+CAPACITY = 64
+"""Jobs that each model's worker takes: as many as there are callers, so that nobody waits in line."""
+
+
+class StaticFleet:
+    """Two models on one address; nothing ever changes."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def run(self, sink: Sink) -> None:
+        """Tell everything at once, then nothing more."""
+        for name, model_id in MODELS.items():
+            sink(ModelSeen(Model(name, Pipeline.TEXT_TO_IMAGE, model_id, warm=True)))
+            sink(EndpointSeen(f"{name}-worker", name, self._address, CAPACITY, EndpointState.READY))
+        sink(Synced())
+        await asyncio.Event().wait()
+
+    async def wake(self, model: str) -> None:
+        """Both models are warm."""
+
+    async def advertise(self, model: str, verdict: Verdict) -> None:
+        """There is nowhere to show it."""
+
+
+if __name__ == "__main__":
+    port, worker = sys.argv[1:]
+    settings = Settings(namespace="benchmark", host="127.0.0.1", port=int(port), drain_seconds=0)
+    sys.exit(serve(settings, lambda _: StaticFleet(f"127.0.0.1:{worker}")))

@@ -1,0 +1,5 @@
+# Measurements. Each prints one JSON object as its last line; what they mean and the measured values are in docs/performance.md.
+
+.PHONY: bench-proxy
+bench-proxy: $(STAMP) ## The job path beside nginx and a FastAPI+httpx proxy: requests/s as ratios, memory. About 80 s.
+	@$(PYTHON) -m benchmarks.proxy.run
