@@ -39,9 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = actions.add_parser(name, help=text, parents=[named])
         command.set_defaults(action=action)
-        if name == "up":
-            command.add_argument("--image", action="append", default=[], help="an image that the cluster has from its start")
-        elif name == "down":
+        if name == "down":
             command.add_argument("--all", action="store_true", help="every cluster")
             command.add_argument("--engine", action="store_true", help="every cluster, and our own Docker")
         elif name == "load":
@@ -59,7 +57,7 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    cluster = kind.up(arguments.name, arguments.image)
+    cluster = kind.up(arguments.name)
     print(f"export KUBECONFIG={cluster.kubeconfig}")
 
 

@@ -1,8 +1,6 @@
 """A kind cluster of one node: made, loaded with images, and taken away without a trace."""
 
 import json
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,8 @@ from e2e.cache import cache_dir, locked
 from e2e.cluster import host
 from e2e.cluster.binaries import kubernetes, tools
 from e2e.cluster.engine import NETWORK, PUBLISHED_NODE, Engine, engine
-from e2e.cluster.layers import engine_image
+from e2e.cluster.loading import load
 from e2e.cluster.node import store
-from e2e.cluster.node.archive import archive
 from e2e.cluster.node.image import node_image
 from e2e.commands import CommandError, run
 from e2e.progress import step
@@ -22,8 +19,6 @@ DEFAULT_NAME = "stoker"
 NODE_PORTS = (30935, 30936, 30937, 30938)
 """The NodePorts that can be reached from this machine."""
 _GPU = "nvidia.com/gpu"
-_HEAVY_BYTES = 500_000_000
-"""An image that is new by this much is kept for later clusters when it is loaded."""
 _CREATE_SECONDS = 300.0
 _ANSWER_SECONDS = 10.0
 _KUBECTL = "kubectl"
@@ -62,20 +57,12 @@ class Cluster:
         return run(tools() / "helm", *args, env=homes | {"KUBECONFIG": str(self.kubeconfig)})
 
     def load(self, engine_reference: str) -> None:
-        """Put an image of the engine into the node; only the layers that the node lacks travel. Raises CommandError.
-
-        A heavy image is also kept for the clusters to come.
-        """
+        """Put an image of the engine into the node. Raises CommandError."""
         with step(f"Loading {engine_reference.rpartition('/')[2]} into {self.name}"):
             if not self.engine.private:
                 _kind(self.engine, "load", "docker-image", engine_reference, "--name", self.name)
                 return
-            image = engine_image(self.engine, engine_reference)
-            if store.lacking(store.original(), image) > _HEAVY_BYTES:
-                store.keep(image)
-            words = [str(self.engine.client), "exec", "--interactive", self.node, "ctr", "-n", "k8s.io", "images", "import", "-"]
-            there = store.held(self.folder / "store", image)
-            store.feed(words, archive([image], without=there), env=os.environ | self.engine.environment)
+            load(self.engine, engine_reference, self._ctr(), self.folder / "store")
 
     def port(self, node_port: int) -> int:
         """The port on 127.0.0.1 that leads to `node_port`, one of NODE_PORTS. Raises CommandError."""
@@ -87,6 +74,11 @@ class Cluster:
         patch = json.dumps([{"op": "add", "path": name, "value": str(count)} for name in names])
         self.kubectl("patch", "node", self.node, "--subresource=status", "--type=json", "--patch", patch)
 
+    def _ctr(self) -> list[str]:
+        """How ctr is called for the node's containerd, through the node's own view of its files."""
+        pid = self.engine.docker("container", "inspect", "--format", "{{.State.Pid}}", self.node).strip()
+        return [str(tools() / "ctr"), "--address", f"/proc/{pid}/root/run/containerd/containerd.sock", "--namespace", "k8s.io"]
+
     def answers(self) -> bool:
         """Whether the API server is ready."""
         try:
@@ -96,11 +88,8 @@ class Cluster:
         return True
 
 
-def up(name: str = DEFAULT_NAME, images: Iterable[str] = ()) -> Cluster:
-    """The cluster `name`, made where it does not run. Raises CommandError, GoError.
-
-    A new cluster has the engine's `images` from its start, which is much quicker for heavy ones than loading them later.
-    """
+def up(name: str = DEFAULT_NAME) -> Cluster:
+    """The cluster `name`, made where it does not run. Raises CommandError, GoError."""
     with locked(f"cluster-{name}"):
         found = existing(name)
         if found is not None and found.answers():
@@ -108,7 +97,7 @@ def up(name: str = DEFAULT_NAME, images: Iterable[str] = ()) -> Cluster:
         cluster = Cluster(name, engine())
         _remove(cluster)
         folder = host.enter(name)
-        config = _config(cluster, images)
+        config = _config(cluster)
         _make_network(cluster.engine)
         (folder / "kind.json").write_text(json.dumps(config, indent=2))
         with step(f"Creating the cluster {name}"):
@@ -150,14 +139,15 @@ def _nodes(found: Engine, *filters: str) -> list[str]:
     return listed.split()
 
 
-def _config(cluster: Cluster, images: Iterable[str]) -> dict[str, Any]:
+def _config(cluster: Cluster) -> dict[str, Any]:
     ports = [{"containerPort": port, "hostPort": 0, "listenAddress": "127.0.0.1"} for port in NODE_PORTS]
     node: dict[str, Any] = {"role": "control-plane", "image": PUBLISHED_NODE, "extraPortMappings": ports}
     networking: dict[str, Any] = {"kubeProxyMode": "nftables", "apiServerAddress": "127.0.0.1"}
     if cluster.engine.private:
         node["image"] = node_image(cluster.engine)
-        node["extraMounts"] = [{"hostPath": str(_store(cluster, images)), "containerPath": "/var/lib/containerd"}]
+        node["extraMounts"] = [{"hostPath": str(cluster.folder / "store"), "containerPath": "/var/lib/containerd"}]
         networking["disableDefaultCNI"] = True
+        store.copy_to(cluster.folder / "store")
     patches = [json.dumps({"kind": "KubeletConfiguration", "failCgroupV1": False})] if host.has_cgroup_v1() else []
     return {
         "kind": "Cluster",
@@ -166,18 +156,6 @@ def _config(cluster: Cluster, images: Iterable[str]) -> dict[str, Any]:
         "nodes": [node],
         "kubeadmConfigPatches": patches,
     }
-
-
-def _store(cluster: Cluster, images: Iterable[str]) -> Path:
-    """The new cluster's image store."""
-    for reference in images:
-        image = engine_image(cluster.engine, reference)
-        if store.lacking(store.original(), image):
-            with step(f"Keeping {reference.rpartition('/')[2]} for new clusters"):
-                store.keep(image)
-    place = cluster.folder / "store"
-    store.copy_to(place)
-    return place
 
 
 def _make_network(found: Engine) -> None:

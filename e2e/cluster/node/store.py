@@ -1,7 +1,7 @@
 """The nodes' image store: containerd's folder with images already unpacked, of which each cluster gets a copy in a moment.
 
-The original stays in the cache. Layers and blobs never change once they are there, so a copy shares them as hard links, and a
-6 GB image costs a new cluster about a second. Databases and everything else are real copies.
+The original stays in the cache. Layers and blobs never change once they are there, so a copy shares them as hard links;
+databases and everything else are real copies.
 """
 
 import os
@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from e2e.cache import content_key, locked, made
+from e2e.cache import content_key, made
 from e2e.cluster.binaries import kubernetes, tools
 from e2e.cluster.node.archive import Image, archive
 from e2e.cluster.node.controlplane import control_plane
@@ -21,7 +21,6 @@ from e2e.cluster.node.rootfs import rootfs
 from e2e.commands import CommandError, run
 from e2e.progress import step
 
-_BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 _SHARED = ("io.containerd.content.v1.content/blobs", "io.containerd.snapshotter.v1.overlayfs/snapshots")
 _NAMESPACE = "k8s.io"
 _READY_SECONDS = 30.0
@@ -33,7 +32,7 @@ disabled_plugins = [
 
 
 def original() -> Path:
-    """The store that has the control plane's images, and those that were kept since. Raises GoError, CommandError."""
+    """The store that has the control plane's images. Raises GoError, CommandError."""
     here = Path(__file__).parent
     key = content_key(here / "controlplane.py", here / "archive.py", here / "pause", *_made_from())
     return made("node-store", key, _make)
@@ -42,59 +41,6 @@ def original() -> Path:
 def copy_to(target: Path) -> None:
     """Make `target` a store of its own with what the original has."""
     source = original()
-    with locked("node-store"):
-        _copy(source, target)
-
-
-def keep(image: Image) -> None:
-    """Add `image` to the original, so that later clusters have it from their start; older ones of its repository go."""
-    place = original()
-    with locked("node-store"):
-        if lacking(place, image):
-            grown = place.with_name(f"{place.name}.unfinished")
-            shutil.rmtree(grown, ignore_errors=True)
-            _copy(place, grown)
-            _import(grown, [image])
-            _replace(place, grown)
-
-
-def held(store: Path, image: Image) -> set[str]:
-    """The digests of the layers of `image` that `store` has."""
-    return {layer.digest for layer in image.layers if (store / _BLOBS / layer.digest).exists()}
-
-
-def lacking(store: Path, image: Image) -> int:
-    """The bytes of the layers of `image` that `store` lacks."""
-    there = held(store, image)
-    return sum(layer.size for layer in image.layers if layer.digest not in there)
-
-
-def feed(command: list[str], chunks: Iterable[bytes], env: dict[str, str] | None = None) -> None:
-    """Run `command` with `chunks` as its standard input. Raises CommandError."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env) as process:
-        assert process.stdin is not None  # noqa: S101 - it is a pipe
-        try:
-            for chunk in chunks:
-                process.stdin.write(chunk)
-            said, _ = process.communicate()
-        except BrokenPipeError:
-            said = process.stdout.read() if process.stdout else b""
-    if process.returncode:
-        message = f"{' '.join(command[:3])} ended with {process.returncode}: {said.decode(errors='replace')[-1000:]}"
-        raise CommandError(message)
-
-
-def _made_from() -> tuple[str, ...]:
-    return tuple(place.name for place in (kubernetes(), tools(), rootfs()))
-
-
-def _make(place: Path) -> None:
-    images = control_plane()
-    with step("Unpacking the control plane's images"):
-        _import(place, images)
-
-
-def _copy(source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     run("cp", "--archive", "--link", source, target)
@@ -108,21 +54,28 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copy2(source / place / name, target / place / name)
 
 
-def _replace(place: Path, grown: Path) -> None:
-    old = place.with_name(f"{place.name}.old")
-    place.rename(old)
-    grown.rename(place)
-    shutil.rmtree(old)
+def take_in(ctr: list[str], images: Sequence[Image], without: Collection[str] = ()) -> None:
+    """Give `images` to the containerd that `ctr` speaks to; layers whose digests are in `without` it has. Raises CommandError."""
+    command = [*ctr, "images", "import", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdin is not None  # noqa: S101 - it is a pipe
+        with suppress(BrokenPipeError):  # it has ended, and its last words say why
+            for chunk in archive(images, without):
+                process.stdin.write(chunk)
+        said, _ = process.communicate()
+    if process.returncode:
+        message = f"ctr images import ended with {process.returncode}: {said.decode(errors='replace')[-1000:]}"
+        raise CommandError(message)
 
 
-def _import(store: Path, images: Sequence[Image]) -> None:
-    """Let a containerd that serves `store` for this moment take in and unpack `images`."""
-    there = {digest for image in images for digest in held(store, image)}
-    with _containerd(store) as ctr:
-        for name in run(*ctr, "images", "ls", "--quiet").split():
-            if any(name.rpartition(":")[0] == image.name.rpartition(":")[0] for image in images):
-                run(*ctr, "images", "rm", "--sync", name)
-        feed([*ctr, "images", "import", "-"], archive(images, without=there))
+def _made_from() -> tuple[str, ...]:
+    return tuple(place.name for place in (kubernetes(), tools(), rootfs()))
+
+
+def _make(place: Path) -> None:
+    images = control_plane()
+    with step("Unpacking the control plane's images"), _containerd(place) as ctr:
+        take_in(ctr, images)
 
 
 @contextmanager
