@@ -7,7 +7,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,150 +22,147 @@ from lightkube.resources.core_v1 import Pod
 from lightkube.types import PatchType
 
 from stoker_contracts import names
-from stoker_contracts.capabilities import Price
-from stoker_contracts.pipelines import Pipeline
-from stoker_contracts.quantities import seconds
-from stoker_contracts.resources.conditions import ConditionType, Reason, Verdict, condition
+from stoker_contracts.resources.conditions import ConditionType, Verdict, condition
+from stoker_orchestrator.adapters.fleets import objects
+from stoker_orchestrator.adapters.fleets.objects import Item
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelGone, ModelSeen, Synced
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle
+from stoker_orchestrator.domain.model import Model
 
 log = logging.getLogger(__name__)
 
 ModelDeployment = create_namespaced_resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
 
-LONGEST_PAUSE_SECONDS = 3.0
-WATCH_SECONDS = 240
-"""A watch ends after so long and everything is listed again, so that nothing missed stays missed."""
-_HOPELESS = frozenset(
-    {
-        Reason.NOT_ACCEPTED, Reason.IMAGE_NOT_PULLABLE, Reason.WEIGHTS_MISSING, Reason.LOAD_FAILED, Reason.OUT_OF_MEMORY,
-        Reason.CRASH_LOOP, Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED,
-    }
-)  # fmt: skip
-"""Reasons of ``Ready=False`` that waiting does not cure."""
+CALL_SECONDS = 10.0
+WATCH_SECONDS = 60.0
+"""A watch ends after about so long and everything is listed again: a connection that died silently costs no more than this."""
+PAUSE_SECONDS = (0.1, 3.0)
+"""After a watch broke: at first, and at the longest."""
+SETTLE_SECONDS = (1.0, 3.0)
+"""How long a condition that is not what we want is left alone: another replica may be about to write the same."""
+_WAKE_ATTEMPTS = 20
+_WAKE_AGAIN_SECONDS = 0.05
 
-Item = Mapping[str, Any]
-Labels = dict[str, Any] | None
+
+class _ConflictError(FleetError):
+    """What was to be changed is not what we knew any more."""
 
 
 class KubernetesFleet:
     """The ModelDeployments of one namespace."""
 
-    def __init__(self, client: lightkube.AsyncClient, namespace: str) -> None:
+    def __init__(self, client: lightkube.AsyncClient) -> None:
         self._client = client
-        self._namespace = namespace
         self._resources: dict[str, Item] = {}
-        self._capacity: dict[str, int] = {}
-        self._pods: dict[str, Item] = {}
+        self._models: dict[str, Model] = {}
         self._endpoints: dict[str, EndpointSeen] = {}
-        self._listed: set[str] = set()
+        self._wanted: dict[str, Verdict] = {}
+        self._differs = asyncio.Event()
 
     @classmethod
     def connect(cls, namespace: str, kubeconfig: Path | None) -> "KubernetesFleet":
         """A fleet over the API server that `kubeconfig` names, or the pod's own."""
         config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
-        client = lightkube.AsyncClient(config=config, namespace=namespace, timeout=httpx2.Timeout(10, read=WATCH_SECONDS + 30))
-        return cls(client, namespace)
+        return cls(lightkube.AsyncClient(config=config, namespace=namespace, timeout=httpx2.Timeout(CALL_SECONDS)))
 
     async def run(self, sink: Sink) -> None:
-        """Follow both kinds until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(ModelDeployment, None, sink, self._resources, self._tell_model))
-            group.create_task(self._follow(Pod, {names.LABEL_MANAGED_BY: names.MANAGED_BY}, sink, self._pods, self._tell_pod))
+        """Follow both kinds until cancelled, then close the connections."""
+        workers: dict[str, Any] = {names.LABEL_MANAGED_BY: names.MANAGED_BY}
+        models = _Follower(self._client, ModelDeployment, None, lambda name, item: self._see_model(name, item, sink))
+        pods = _Follower(self._client, Pod, workers, lambda name, item: self._see_pod(name, item, sink))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(models.run())
+                group.create_task(pods.run())
+                await models.listed.wait()
+                await pods.listed.wait()
+                sink(Synced())
+                group.create_task(self._keep_shown())
+        finally:
+            await self._client.close()
 
     async def wake(self, model: str) -> None:
-        """Ask for one replica through the scale subresource."""
-        patch = {"spec": {"replicas": 1}}
-        await self._call(self._client.patch(ModelDeployment.Scale, model, patch, patch_type=PatchType.MERGE))
+        """Ask for one replica through the scale subresource, where none was asked for; never lowers what others wrote."""
+        for _ in range(_WAKE_ATTEMPTS):
+            resource = self._resources.get(model)
+            if resource is None or resource["spec"].get("replicas", 0) > 0:
+                return
+            version = resource["metadata"]["resourceVersion"]
+            patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
+            try:
+                await self._call(self._client.patch(ModelDeployment.Scale, model, patch, patch_type=PatchType.MERGE))
+            except _ConflictError:
+                await asyncio.sleep(_WAKE_AGAIN_SECONDS)  # the watch is about to tell the newer version
+            else:
+                return
+        message = "the ModelDeployment changes faster than it can be followed"
+        raise FleetError(message)
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
-        """Apply the condition `Advertised`, and nothing else, to the resource's status."""
-        resource = self._resources.get(model)
-        if resource is None:
-            return
-        previous = (resource.get("status") or {}).get("conditions", [])
-        generation = resource["metadata"].get("generation", 0)
-        made = condition(ConditionType.ADVERTISED, verdict, generation=generation, now=time.time(), previous=previous)
-        intent = ModelDeployment.Status(
-            apiVersion=names.API_VERSION, kind=names.KIND, metadata=ObjectMeta(name=model), status={"conditions": [made]}
-        )
-        await self._call(self._client.apply(intent, name=model, field_manager=names.FIELD_MANAGER_ORCHESTRATOR, force=True))
+        """Apply the condition `Advertised`, and nothing else, to the resource's status; write nothing where it is so already."""
+        self._wanted[model] = verdict
+        await self._show(model)
 
-    async def _call(self, call: Any) -> None:
+    async def _show(self, name: str) -> None:
+        made = self._unshown(name)
+        if made is not None:
+            intent = ModelDeployment.Status(
+                apiVersion=names.API_VERSION, kind=names.KIND, metadata=ObjectMeta(name=name), status={"conditions": [made]}
+            )
+            await self._call(self._client.apply(intent, field_manager=names.FIELD_MANAGER_ORCHESTRATOR, force=True))
+
+    def _unshown(self, name: str) -> Item | None:
+        """The condition that a resource should show and does not."""
+        resource, wanted = self._resources.get(name), self._wanted.get(name)
+        if resource is None or wanted is None:
+            return None
+        shown, generation = objects.conditions(resource), resource["metadata"].get("generation", 0)
+        made = condition(ConditionType.ADVERTISED, wanted, generation=generation, now=time.time(), previous=shown)
+        return made if made not in shown else None
+
+    async def _keep_shown(self) -> None:
+        """Write anew what was lost: overwritten by a replica that knew less, or left behind by a new generation."""
+        while True:
+            await self._differs.wait()
+            await asyncio.sleep(random.uniform(*SETTLE_SECONDS))  # noqa: S311 - spreads writers, keeps no secret
+            self._differs.clear()
+            for name in list(self._wanted):
+                try:
+                    await self._show(name)
+                except FleetError as error:
+                    log.warning("how %s is advertised could not be shown, will be tried again: %s", name, error)
+                    self._differs.set()
+
+    async def _call(self, call: Awaitable[object]) -> None:
         try:
             await call
         except ApiError as error:
-            if error.status.code == 404:  # noqa: PLR2004
+            code = error.status.code
+            if code == httpx2.codes.NOT_FOUND:
                 return
-            message = f"the API server answered {error.status.code} {error.status.reason}"
-            raise FleetError(message) from error
+            message = f"the API server answered {code} {error.status.reason}"
+            raise (_ConflictError if code == httpx2.codes.CONFLICT else FleetError)(message) from error
         except httpx2.HTTPError as error:
             message = f"the API server cannot be reached: {type(error).__name__}"
             raise FleetError(message) from error
 
-    async def _follow(self, kind: Any, labels: Labels, sink: Sink, known: dict[str, Item], tell: "_Tell") -> None:
-        """List, then watch, then list again, for ever; trouble costs a pause of at most three seconds."""
-        pause = 0.1
-        while True:
-            try:
-                version = await self._list(kind, labels, sink, known, tell)
-                self._synced(kind, sink)
-                pause = 0.1
-                await self._watch(kind, labels, version, sink, known, tell)
-            except (httpx2.HTTPError, ValueError, KeyError) as error:
-                log.warning("the watch of %s broke (%s); listing again", kind.__name__, type(error).__name__)
-                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreads reconnects, keeps no secret
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-
-    async def _list(self, kind: Any, labels: Labels, sink: Sink, known: dict[str, Item], tell: "_Tell") -> str:
-        listing = self._client.list(kind, labels=labels, chunk_size=500)
-        found = {item["metadata"]["name"]: item async for item in _plain(listing)}
-        for name in known.keys() - found.keys():
-            del known[name]
-            tell(name, None, sink)
-        for name, item in found.items():
-            known[name] = item
-            tell(name, item, sink)
-        return str(listing.resourceVersion)
-
-    async def _watch(self, kind: Any, labels: Labels, version: str, sink: Sink, known: dict[str, Item], tell: "_Tell") -> None:
-        watch = self._client.watch(kind, labels=labels, resource_version=version, server_timeout=WATCH_SECONDS)
-        deadline = asyncio.get_running_loop().time() + WATCH_SECONDS
-        async for change, item in watch:
-            if change not in ("ADDED", "MODIFIED", "DELETED"):
-                message = f"the watch told of {change}"
-                raise ValueError(message)
-            plain = item.to_dict()
-            name = plain["metadata"]["name"]
-            if change == "DELETED":
-                known.pop(name, None)
-                tell(name, None, sink)
-            else:
-                known[name] = plain
-                tell(name, plain, sink)
-            if asyncio.get_running_loop().time() > deadline:
-                return
-
-    def _synced(self, kind: Any, sink: Sink) -> None:
-        first = len(self._listed) < 2  # noqa: PLR2004 - the two kinds
-        self._listed.add(kind.__name__)
-        if first and len(self._listed) == 2:  # noqa: PLR2004
-            sink(Synced())
-
-    def _tell_model(self, name: str, item: Item | None, sink: Sink) -> None:
-        if item is None:
-            self._capacity.pop(name, None)
-            sink(ModelGone(name))
+    def _see_model(self, name: str, item: Item | None, sink: Sink) -> None:
+        model = _understood(name, item) if item is not None else None
+        if item is None or model is None:
+            self._resources.pop(name, None)
+            self._wanted.pop(name, None)
+            if self._models.pop(name, None) is not None:
+                sink(ModelGone(name))
             return
-        sink(ModelSeen(_model(name, item)))
-        self._capacity[name] = int(item["spec"].get("capacity", 1))
-        for pod_name, pod in self._pods.items():
-            if _model_of(pod) == name:
-                self._tell_pod(pod_name, pod, sink)
+        self._resources[name] = item
+        if self._unshown(name) is not None:
+            self._differs.set()
+        if self._models.get(name) != model:
+            self._models[name] = model
+            sink(ModelSeen(model))
 
-    def _tell_pod(self, name: str, pod: Item | None, sink: Sink) -> None:
-        seen = self._endpoint(name, pod) if pod is not None else None
+    def _see_pod(self, name: str, pod: Item | None, sink: Sink) -> None:
+        seen = objects.endpoint(pod) if pod is not None else None
         before = self._endpoints.get(name)
         if before is not None and (seen is None or seen.id != before.id):
             del self._endpoints[name]
@@ -173,61 +171,76 @@ class KubernetesFleet:
             self._endpoints[name] = seen
             sink(seen)
 
-    def _endpoint(self, name: str, pod: Item) -> EndpointSeen | None:
-        """The pod as an endpoint; its id changes with each restart of the worker."""
-        model, status = _model_of(pod), pod.get("status") or {}
-        if model is None or status.get("phase") in ("Failed", "Succeeded"):
-            return None
-        restarts = sum(each.get("restartCount", 0) for each in status.get("containerStatuses") or [])
-        address = f"{_host(status.get('podIP') or '')}:{names.WORKER_PORT}"
-        return EndpointSeen(f"{name}.{restarts}", model, address, self._capacity.get(model, 1), _state(pod))
+
+def _understood(name: str, item: Item) -> Model | None:
+    try:
+        return objects.model(item)
+    except (ValueError, KeyError) as error:
+        log.warning("%s is not served, this version does not understand it: %s", name, error)
+        return None
 
 
-_Tell = Callable[[str, Item | None, Sink], None]
+class _Follower:
+    """One kind of object, followed for ever. `tell` takes each one's name and what it is now, None where it is gone."""
+
+    def __init__(
+        self, client: lightkube.AsyncClient, kind: Any, labels: dict[str, Any] | None, tell: Callable[[str, Item | None], None]
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._labels = labels
+        self._tell = tell
+        self._known: set[str] = set()
+        self.listed = asyncio.Event()
+        """Set once everything that was there at the start has been told."""
+
+    async def run(self) -> None:
+        """List, watch, list again; trouble costs a pause that grows while it goes on."""
+        shortest, longest = PAUSE_SECONDS
+        pause = shortest
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                version = await self._list()
+                self.listed.set()
+                await self._watch(version)
+            except (httpx2.HTTPError, ValueError) as error:
+                if asyncio.get_running_loop().time() - began > longest:
+                    pause = shortest
+                level = logging.WARNING if pause == shortest else logging.DEBUG
+                log.log(level, "%s cannot be followed (%s), will be listed again", self._kind.__name__, _words(error))
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreads reconnects, keeps no secret
+                pause = min(pause * 2, longest)
+
+    async def _list(self) -> str:
+        listing = self._client.list(self._kind, labels=self._labels, chunk_size=500)
+        found = {item.metadata.name: item.to_dict() async for item in listing}
+        for name in self._known - found.keys():
+            self._change(name, None)
+        for name, item in found.items():
+            self._change(name, item)
+        return str(listing.resourceVersion)
+
+    async def _watch(self, version: str) -> None:
+        """Tell changes until it is time to list again. lightkube itself takes up a watch that the server ended."""
+        longest = WATCH_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads lists, keeps no secret
+        watch: Any = self._client.watch(
+            self._kind, labels=self._labels, resource_version=version, server_timeout=round(longest) + 1
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest), aclosing(watch) as changes:
+                async for change, item in changes:
+                    self._change(item.metadata.name, None if change == "DELETED" else item.to_dict())
+
+    def _change(self, name: str, item: Item | None) -> None:
+        if item is None:
+            self._known.discard(name)
+        else:
+            self._known.add(name)
+        self._tell(name, item)
 
 
-async def _plain(listing: Any) -> Any:
-    async for item in listing:
-        yield item.to_dict()
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
-
-
-def _model_of(pod: Item) -> str | None:
-    labels = pod["metadata"].get("labels") or {}
-    name = labels.get(names.LABEL_MODEL_DEPLOYMENT)
-    return str(name) if name else None
-
-
-def _state(pod: Item) -> EndpointState:
-    if pod["metadata"].get("deletionTimestamp"):
-        return EndpointState.DRAINING
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return EndpointState.READY if ready else EndpointState.STARTING
-
-
-def _model(name: str, item: Item) -> Model:
-    spec, status = item["spec"], item.get("status") or {}
-    scaling = spec.get("scaling") or {}
-    price = spec.get("price")
-    return Model(
-        name=name,
-        pipeline=Pipeline(spec["pipeline"]),
-        model_id=spec["modelId"],
-        warm=bool(spec.get("warm")),
-        startable=scaling.get("mode", "Activity") == "Activity" and scaling.get("maxReplicas", 1) > 0,
-        start_timeout=seconds(scaling.get("startTimeout", "10m")),
-        obstacle=_obstacle(status.get("conditions") or []),
-        price=price
-        and Price(per_unit=price["perUnit"], unit=price.get("unitsPer", "pixel"), currency=price.get("currency", "USD")),
-    )
-
-
-def _obstacle(conditions: list[Item]) -> Obstacle | None:
-    for each in conditions:
-        if each["type"] == ConditionType.READY and each["status"] == "False" and each["reason"] in _HOPELESS:
-            return Obstacle(each["reason"], each.get("message", ""))
-    return None
+def _words(error: Exception) -> str:
+    if isinstance(error, ApiError):
+        return f"{error.status.code} {error.status.reason}"
+    return type(error).__name__
