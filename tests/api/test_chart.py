@@ -4,20 +4,38 @@ The server is one of its own, because a release takes the whole cluster for its 
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
 
+import httpx2
 import pytest
 
 from e2e.cluster.access import USERS
 from e2e.cluster.apitier import ApiTier
 from e2e.commands import CommandError
-from tests.chart.helm import CHART, EVERYTHING, NAMESPACE, RELEASE, Helm
+from tests.chart.helm import CHART, EVERYTHING, NAMESPACE, RELEASE, Helm, variables
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.api
 
 LEVEL = "restricted"
+LOOPBACK = "127.0.0.1"
+INSTALLED: dict[str, Any] = {
+    "models": [
+        {"pipeline": "text-to-image", "model_id": "org/warm", "warm": True},
+        {"pipeline": "text-to-image", "model_id": "org/cold"},
+        {"pipeline": "text-to-music", "model_id": "org/bad"},
+    ],
+    "orchestrator": {"replicas": 2},
+    "worker": {"engine": "stub", "gpu": {"count": 0}},
+}
+WARM, COLD = "t2i-org-warm", "t2i-org-cold"
+GET_MODEL = ("get", "modeldeployments.stoker.dev", "--namespace", NAMESPACE)
 KINDS = (
     "deployments.apps,replicasets.apps,pods,services,configmaps,serviceaccounts,roles,rolebindings,networkpolicies,"
     "poddisruptionbudgets,modeldeployments.stoker.dev"
@@ -79,8 +97,63 @@ def tier() -> Iterator[ApiTier]:
 @pytest.fixture(scope="module")
 def installed(tier: ApiTier, helm: Helm) -> ApiTier:
     """With the release, as a user installs it."""
-    helm.run("install", RELEASE, CHART, "--namespace", NAMESPACE, "--kubeconfig", tier.kubeconfig(), values=EVERYTHING)
+    helm.run("install", RELEASE, CHART, "--namespace", NAMESPACE, "--kubeconfig", tier.kubeconfig(), values=INSTALLED)
     return tier
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A release whose programs have done their first work, as processes of this host, and what they logged."""
+
+    tier: ApiTier
+    log: str
+
+
+@pytest.fixture(scope="module")
+def lived_in(installed: ApiTier, helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    log = tmp_path_factory.mktemp("programs") / "log"
+    port = free_port()
+    operator = {"STOKER_HEALTH_HOST": LOOPBACK, "STOKER_HEALTH_PORT": str(free_port())}
+    orchestrator = {"STOKER_HOST": LOOPBACK, "STOKER_PORT": str(port)}
+    with (
+        log.open("w") as output,
+        program(installed, helm, "operator", operator, output),
+        program(installed, helm, "orchestrator", orchestrator, output),
+    ):
+        eventually(lambda: conditions(installed, WARM) >= {"Ready", "Advertised"}, seconds=60)
+        eventually(lambda: conditions(installed, COLD) >= {"Ready", "Advertised"})
+        ask_for_a_picture(port)
+        eventually(lambda: replicas(installed, COLD) == "1")
+    return Lived(installed, log.read_text())
+
+
+@contextmanager
+def program(tier: ApiTier, helm: Helm, name: str, changed: dict[str, str], output: IO[str]) -> Iterator[None]:
+    """One of the release's programs with the environment of its pod and the rights of its account."""
+    given = variables(helm.objects(INSTALLED), name) | {"STOKER_KUBECONFIG": str(tier.kubeconfig(name))} | changed
+    command = [sys.executable, "-m", f"stoker_{name}"]
+    with subprocess.Popen(command, env=given, stdout=output, stderr=subprocess.STDOUT) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def ask_for_a_picture(port: int) -> None:
+    """Send a job for the cold model: it is woken, and the job is refused once the cluster, which has no node, says so."""
+    job = {"model_id": "org/cold", "prompt": "a lighthouse"}
+    answer = httpx2.post(f"http://{LOOPBACK}:{port}/text-to-image", json=job, timeout=60)
+    assert answer.status_code == 503, answer.text
+
+
+def conditions(tier: ApiTier, model: str) -> set[str]:
+    found = tier.kubectl(*GET_MODEL, model, "--output", "jsonpath={.status.conditions[*].type}", "--ignore-not-found")
+    return set(found.split())
+
+
+def replicas(tier: ApiTier, model: str) -> str:
+    return tier.kubectl(*GET_MODEL, model, "--output", "jsonpath={.spec.replicas}")
 
 
 def names(tier: ApiTier) -> set[str]:
@@ -113,15 +186,6 @@ def review(user: str, right: Right, namespace: str) -> dict[str, Any]:
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
 
 
-def owned(kind: str, name: str, owner: str, tier: ApiTier, spec: dict[str, Any]) -> str:
-    """A manifest of an object that goes with its owner, as the operator makes it."""
-    found = json.loads(tier.kubectl("get", owner, "--namespace", NAMESPACE, "--output", "json"))
-    reference = {"apiVersion": found["apiVersion"], "kind": found["kind"], "name": found["metadata"]["name"]}
-    metadata = {"name": name, "namespace": NAMESPACE, "ownerReferences": [reference | {"uid": found["metadata"]["uid"]}]}
-    version = "apps/v1" if kind == "Deployment" else "stoker.dev/v1alpha1"
-    return json.dumps({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
-
-
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
 def test_the_server_takes_every_object_without_a_warning(tier: ApiTier, helm: Helm, values: dict[str, Any]) -> None:
     try_out(tier, helm.rendered(values))
@@ -133,8 +197,7 @@ def test_a_pod_that_may_be_root_is_warned_of(tier: ApiTier, helm: Helm) -> None:
 
 
 def test_the_pods_are_admitted_where_restricted_is_enforced(installed: ApiTier) -> None:
-    assert eventually(lambda: len(pods(installed)) == 3, seconds=30)
-    assert pods(installed) == ["operator", "orchestrator", "orchestrator"]
+    eventually(lambda: pods(installed) == ["operator", "orchestrator", "orchestrator"], seconds=30)
 
 
 @pytest.mark.parametrize("user", NEEDED)
@@ -161,20 +224,39 @@ def test_a_role_grants_nothing_that_is_not_needed(installed: ApiTier, user: str)
     assert granted == set(NEEDED[user])
 
 
-def test_uninstalling_leaves_the_crds_and_what_people_wrote(installed: ApiTier, helm: Helm) -> None:
-    model = {"pipeline": "text-to-image", "modelId": "org/model"}
-    labels = {"app": "worker"}
-    workers = {"replicas": 0, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
-        "containers": [{"name": "worker", "image": "stoker.dev/worker:1"}]}}}  # fmt: skip
-    by_hand = {"apiVersion": "stoker.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "by-hand"}, "spec": model}
-    create = ("create", "--namespace", NAMESPACE, "--filename", "-")
-    installed.kubectl(*create, text_in=json.dumps(by_hand))
-    installed.kubectl(*create, text_in=owned("ModelDeployment", "listed", f"configmap/{RELEASE}-models", installed, model))
-    installed.kubectl(*create, text_in=owned("Deployment", "listed", "modeldeployment/listed", installed, workers))
-    assert {"modeldeployment.stoker.dev/listed", "deployment.apps/listed"} <= names(installed)
+def test_the_operator_makes_what_the_models_say(lived_in: Lived) -> None:
+    assert {f"deployment.apps/{WARM}", f"deployment.apps/{COLD}"} <= names(lived_in.tier)
+    assert conditions(lived_in.tier, WARM) >= {"Accepted", "WeightsReady", "Ready", "Warm"}
 
-    helm.program("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--kubeconfig", installed.kubeconfig())
 
-    kept = {"modeldeployment.stoker.dev/by-hand"}
-    eventually(lambda: names(installed) == kept, seconds=90)
-    assert "modeldeployments.stoker.dev" in installed.kubectl("get", "crds", "--output", "name")
+def test_a_bad_entry_is_reported_and_told_of(lived_in: Lived) -> None:
+    report = lived_in.tier.kubectl("get", "configmap", f"{RELEASE}-models-report", "--namespace", NAMESPACE, "--output", "yaml")
+    assert "UnknownPipeline" in report
+    about = f"involvedObject.name={RELEASE}-models"
+    assert lived_in.tier.kubectl("get", "events", "--namespace", NAMESPACE, "--field-selector", about, "--output", "name")
+
+
+def test_the_orchestrator_advertises_and_wakes(lived_in: Lived) -> None:
+    assert "Advertised" in conditions(lived_in.tier, WARM)
+    assert replicas(lived_in.tier, COLD) == "1"
+
+
+def test_worker_pods_are_admitted_where_restricted_is_enforced(lived_in: Lived) -> None:
+    workers = ("get", "pods", "--namespace", NAMESPACE, "--selector", f"stoker.dev/model-deployment={WARM}", "--output", "name")
+    assert eventually(lambda: lived_in.tier.kubectl(*workers), seconds=30)
+
+
+def test_the_programs_were_refused_nothing(lived_in: Lived) -> None:
+    assert "forbidden" not in lived_in.log.lower()
+
+
+def test_uninstalling_leaves_the_crds_and_what_people_wrote(lived_in: Lived, helm: Helm) -> None:
+    tier = lived_in.tier
+    spec = {"pipeline": "text-to-image", "modelId": "org/by-hand"}
+    by_hand = {"apiVersion": "stoker.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "by-hand"}, "spec": spec}
+    tier.kubectl("create", "--namespace", NAMESPACE, "--filename", "-", text_in=json.dumps(by_hand))
+
+    helm.program("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--kubeconfig", tier.kubeconfig())
+
+    eventually(lambda: names(tier) == {"modeldeployment.stoker.dev/by-hand"}, seconds=90)
+    assert "modeldeployments.stoker.dev" in tier.kubectl("get", "crds", "--output", "name")
