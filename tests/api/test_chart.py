@@ -97,7 +97,7 @@ def tier() -> Iterator[ApiTier]:
 @pytest.fixture(scope="module")
 def installed(tier: ApiTier, helm: Helm) -> ApiTier:
     """With the release, as a user installs it."""
-    helm.run("install", RELEASE, CHART, "--namespace", NAMESPACE, "--kubeconfig", tier.kubeconfig(), values=INSTALLED)
+    install(tier, helm)
     return tier
 
 
@@ -154,6 +154,10 @@ def conditions(tier: ApiTier, model: str) -> set[str]:
 
 def replicas(tier: ApiTier, model: str) -> str:
     return tier.kubectl(*GET_MODEL, model, "--output", "jsonpath={.spec.replicas}")
+
+
+def install(tier: ApiTier, helm: Helm) -> None:
+    helm.run("install", RELEASE, CHART, "--namespace", NAMESPACE, "--kubeconfig", tier.kubeconfig(), values=INSTALLED)
 
 
 def names(tier: ApiTier) -> set[str]:
@@ -250,7 +254,7 @@ def test_the_programs_were_refused_nothing(lived_in: Lived) -> None:
     assert "forbidden" not in lived_in.log.lower()
 
 
-def test_uninstalling_leaves_the_crds_and_what_people_wrote(lived_in: Lived, helm: Helm) -> None:
+def test_uninstalling_leaves_the_crds_and_what_people_wrote_and_a_place_to_come_back_to(lived_in: Lived, helm: Helm) -> None:
     tier = lived_in.tier
     spec = {"pipeline": "text-to-image", "modelId": "org/by-hand"}
     by_hand = {"apiVersion": "stoker.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "by-hand"}, "spec": spec}
@@ -260,3 +264,11 @@ def test_uninstalling_leaves_the_crds_and_what_people_wrote(lived_in: Lived, hel
 
     eventually(lambda: names(tier) == {"modeldeployment.stoker.dev/by-hand"}, seconds=90)
     assert "modeldeployments.stoker.dev" in tier.kubectl("get", "crds", "--output", "name")
+    install(tier, helm)
+
+
+def test_a_release_of_another_name_leaves_the_crds_to_the_first_on_request(installed: ApiTier, helm: Helm) -> None:
+    there = ("--namespace", "elsewhere", "--kubeconfig", installed.kubeconfig())
+    with pytest.raises(CommandError, match=r"modeldeployments\.stoker\.dev"):
+        helm.run("install", "second", CHART, *there)
+    helm.run("install", "second", CHART, *there, values={"crds": {"install": False}})
