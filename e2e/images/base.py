@@ -39,7 +39,7 @@ def _published(engine: Engine) -> str:
 
 
 def _made_here(engine: Engine) -> str:
-    key = content_key(Path(__file__), *_certificates())
+    key = content_key(_SUITE, *_PACKAGES, *_UNNEEDED, *_certificates())
     reference = f"{_REPOSITORY}:{key}"
     if not present(engine, reference):
         archive = made("base-image", key, _make) / "rootfs.tar"
@@ -68,7 +68,12 @@ def _make(folder: Path) -> None:
     root = folder / "rootfs"
     packages = ",".join(_PACKAGES)
     with step("Making the base image from Debian's packages"):
-        run(debootstrap, "--variant=minbase", f"--include={packages}", _SUITE, root, log=folder / "log")
+        # in a mount namespace: what debootstrap mounts goes away with it, however it ends
+        run(
+            *("unshare", "--mount", "--fork", "--kill-child", debootstrap),
+            *("--variant=minbase", f"--include={packages}", _SUITE, root),
+            log=folder / "log",
+        )
         _trust_what_this_machine_trusts(root)
         run("rm", "--recursive", *(found for pattern in _UNNEEDED for found in root.glob(pattern)))
         run("tar", "--create", "--numeric-owner", "--one-file-system", "--file", folder / "rootfs.tar", "--directory", root, ".")
