@@ -161,7 +161,7 @@ class ApiTier:
             self._kubernetes / "kube-controller-manager", *shared,
             f"--kubeconfig={self.kubeconfig('controller-manager')}", f"--root-ca-file={self.ca}",
             "--service-account-private-key-file=sa/sa.key",
-            "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
+            "--node-monitor-period=1s", "--node-monitor-grace-period=20s",
         )  # fmt: skip
         scheduler = self._daemon(self._kubernetes / "kube-scheduler", *shared, f"--kubeconfig={self.kubeconfig('scheduler')}")
         return manager, scheduler

@@ -17,7 +17,6 @@ from stoker_orchestrator.adapters.fleets.kubernetes import KubernetesFleet
 from stoker_orchestrator.adapters.fleets.port import FleetError
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelGone, ModelSeen, Synced
 from stoker_orchestrator.domain.model import EndpointState
-from tests.chart.helm import Helm
 from tests.support.followed import MODELS, Cluster, becomes, following, line, someone_else_says
 from tests.support.waiting import until
 
@@ -25,21 +24,6 @@ pytestmark = pytest.mark.api
 
 WARM = Verdict("True", Reason.WARM, "advertised as warm")
 COLD = Verdict("True", Reason.COLD, "advertised as cold: a job starts a worker")
-
-
-@pytest.fixture(scope="module")
-def rights(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The Role and RoleBinding that the chart gives the orchestrator."""
-    rendered = Helm.at_home(tmp_path_factory.mktemp("helm")).objects()
-    made = [each for each in rendered if each["kind"] in ("Role", "RoleBinding")]
-    return [each for each in made if each["metadata"]["name"] == "stoker-orchestrator"]
-
-
-@pytest.fixture
-def cluster(api_tier: ApiTier, kubelet: FakeKubelet, namespace: str, rights: Iterable[dict[str, Any]]) -> Cluster:
-    here = [each | {"metadata": {"name": each["metadata"]["name"], "namespace": namespace}} for each in rights]
-    api_tier.kubectl("apply", "--server-side", "-f", "-", text_in=yaml.safe_dump_all(here))
-    return Cluster(api_tier, namespace)
 
 
 async def test_what_is_there_is_told_first_then_what_changes(cluster: Cluster) -> None:
@@ -269,11 +253,11 @@ async def test_a_connection_that_died_silently_is_given_up(
         await until(lambda: told.states() == {"a.0": EndpointState.READY})
 
 
-async def test_events_go_on_after_the_api_server_was_killed(rights: Iterable[dict[str, Any]]) -> None:
+async def test_events_go_on_after_the_api_server_was_killed(orchestrator_rights: Iterable[dict[str, Any]]) -> None:
     with ApiTier() as tier:
         tier.install_crds()
         tier.make_namespace("stoker")
-        tier.kubectl("apply", "--server-side", "-f", "-", text_in=yaml.safe_dump_all(rights))
+        tier.kubectl("apply", "--server-side", "-f", "-", text_in=yaml.safe_dump_all(orchestrator_rights))
         cluster = Cluster(tier, "stoker")
         await cluster.model("m")
         async with following(cluster) as told:

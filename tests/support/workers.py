@@ -28,15 +28,14 @@ class FakeWorker:
             raise
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["FakeWorker"]:
+    async def running(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator["FakeWorker"]:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/{route}", self._handle)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, host, port)
         await site.start()
-        host, port = runner.addresses[0][:2]
-        self.address = f"{host}:{port}"
+        self.address = "{}:{}".format(*runner.addresses[0][:2])
         try:
             yield self
         finally:
