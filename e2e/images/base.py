@@ -4,9 +4,10 @@ The images' Dockerfiles name their base in BASE_IMAGE. The private engine is wha
 there a small Debian with the same Python stands in.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
-from e2e.cache import content_key, made
+from e2e.cache import content_key, locked, made
 from e2e.cluster.engine import Engine
 from e2e.cluster.packages import installed
 from e2e.commands import CommandError, run
@@ -32,24 +33,34 @@ def base_image(engine: Engine) -> str:
 
 
 def _published(engine: Engine) -> str:
-    if not present(engine, PUBLISHED):
-        with step(f"Pulling {PUBLISHED}"):
-            engine.docker("pull", "--quiet", PUBLISHED)
-    return PUBLISHED
+    return once(engine, PUBLISHED, f"Pulling {PUBLISHED}", lambda: engine.docker("pull", "--quiet", PUBLISHED))
 
 
 def _made_here(engine: Engine) -> str:
     key = content_key(_SUITE, *_PACKAGES, *_UNNEEDED, *_certificates())
     reference = f"{_REPOSITORY}:{key}"
-    if not present(engine, reference):
+
+    def make() -> None:
         archive = made("base-image", key, _make) / "rootfs.tar"
-        with step("Importing the base image"):
-            engine.docker("import", "--change", 'CMD ["python3"]', str(archive), reference)
+        engine.docker("import", "--change", 'CMD ["python3"]', str(archive), reference)
+
+    return once(engine, reference, f"Importing {reference}", make)
+
+
+def once(engine: Engine, reference: str, what: str, make: Callable[[], object]) -> str:
+    """See that `engine` has the image `reference`, by `make` where it has not; returns `reference`.
+
+    `what` tells people what `make` does. Two programs that want the same image at the same time make it once.
+    """
+    if not _present(engine, reference):
+        with locked(f"image-{reference.replace('/', '-')}"):
+            if not _present(engine, reference):
+                with step(what):
+                    make()
     return reference
 
 
-def present(engine: Engine, reference: str) -> bool:
-    """Whether `engine` has the image `reference`."""
+def _present(engine: Engine, reference: str) -> bool:
     try:
         engine.docker("image", "inspect", "--format", "{{.Id}}", reference)
     except CommandError as error:

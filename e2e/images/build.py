@@ -2,15 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.cache import ROOT, cache_dir, content_key, made
 from e2e.cluster.engine import Engine
 from e2e.commands import CommandError, run
-from e2e.images.base import base_image, present
-from e2e.progress import step
+from e2e.images.base import base_image, once
 
 REGISTRY = "stoker.dev"
 """First part of the images' names. No registry has them: they are loaded into clusters."""
@@ -75,7 +73,7 @@ def _program(engine: Engine, name: str) -> str:
             settings["ENVIRONMENT_IMAGE"] = _environment(engine, name, settings)
         _build(engine, name, reference, settings)
 
-    return _once(engine, reference, make)
+    return once(engine, reference, f"Building {reference}", make)
 
 
 def _environment(engine: Engine, name: str, settings: dict[str, str]) -> str:
@@ -83,7 +81,9 @@ def _environment(engine: Engine, name: str, settings: dict[str, str]) -> str:
     program = _PROGRAMS[name]
     recipe, _, _ = program.dockerfile.read_text().partition(_END_OF_ENVIRONMENT)
     reference = f"{REGISTRY}/{name}-environment:{content_key(settings['BASE_IMAGE'], recipe, *program.dependencies)}"
-    return _once(engine, reference, lambda: _build(engine, name, reference, settings, "--target", "environment"))
+    return once(
+        engine, reference, f"Building {reference}", lambda: _build(engine, name, reference, settings, "--target", "environment")
+    )
 
 
 def _build(engine: Engine, name: str, reference: str, settings: dict[str, str], *more: str) -> None:
@@ -109,19 +109,12 @@ def _tiny_models(engine: Engine) -> str:
             "build", "--tag", reference, "--file", "-", str(models), text_in="FROM scratch\nCOPY . /\n", log=_log("tiny-models")
         )
 
-    return _once(engine, reference, make)
+    return once(engine, reference, f"Building {reference}", make)
 
 
 def _write_models(folder: Path) -> None:
     run(sys.executable, "-m", "stoker_worker.tiny", folder)
     run("chmod", "--recursive", "a+rX", folder)
-
-
-def _once(engine: Engine, reference: str, make: Callable[[], None]) -> str:
-    if not present(engine, reference):
-        with step(f"Building {reference}"):
-            make()
-    return reference
 
 
 def _log(name: str) -> Path:

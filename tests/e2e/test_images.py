@@ -1,5 +1,7 @@
 """When the images' builder builds, and what it calls the result, with a docker that only remembers."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,22 @@ class Docker(Engine):
             message = f"docker image inspect ended with 1: Error: No such image: {args[-1]}"
             raise CommandError(message)
         return ""
+
+
+@dataclass(frozen=True)
+class AskedByTwo(Docker):
+    """Both askers hear that the first image is not there, before either can make it."""
+
+    both: threading.Barrier = field(default_factory=lambda: threading.Barrier(2, timeout=10))
+    asked: set[int] = field(default_factory=set)
+
+    def docker(self, *args: str, text_in: str | None = None, log: Path | None = None, timeout: float | None = None) -> str:
+        try:
+            return super().docker(*args, text_in=text_in, log=log, timeout=timeout)
+        finally:
+            if threading.get_ident() not in self.asked:
+                self.asked.add(threading.get_ident())
+                self.both.wait()
 
 
 @pytest.fixture
@@ -58,6 +76,16 @@ def test_an_image_that_is_there_is_not_built_again(docker: Docker, clone: Path) 
 
     assert images.build(docker, "orchestrator", "worker") == first
     assert docker.calls == made
+
+
+def test_two_that_want_an_image_at_the_same_time_make_it_once(docker: Docker, clone: Path, tmp_path: Path) -> None:
+    shared = AskedByTwo(host="", data_root=tmp_path, client=Path("docker"))
+
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: images.build(shared, "orchestrator"), range(2))
+
+    assert first == second
+    assert len(shared.calls) == 2, "one pull of the base, one build"
 
 
 @pytest.mark.parametrize(
