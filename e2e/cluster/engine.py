@@ -93,9 +93,11 @@ def stop() -> None:
         if (found := _answering()) is None:
             return
         _remove_network(found)
-        pid = int((_runtime_folder() / "pid").read_text())
-        os.kill(pid, signal.SIGTERM)
-        _wait_for_end(pid)
+        pidfile = _runtime_folder() / "pid"
+        os.kill(int(pidfile.read_text()), signal.SIGTERM)
+        _wait_for_end(pidfile)
+        shutil.rmtree(_runtime_folder())
+        _unmount(found.data_root)
 
 
 def _system() -> Engine | None:
@@ -133,14 +135,15 @@ def _start(daemon: Path) -> None:
     (data / "client").mkdir(exist_ok=True)
     runtime = shutil.copy2(_RUNTIME, data / _RUNTIME.name)
     command = [
-        *(str(daemon), "--host", f"unix://{place}/docker.sock", "--pidfile", f"{place}/pid", "--exec-root", f"{place}/exec"),
+        *("setsid", "--fork", str(daemon), "--host", f"unix://{place}/docker.sock"),
+        *("--pidfile", f"{place}/pid", "--exec-root", f"{place}/exec"),
         *("--data-root", f"{data}/data", "--storage-driver", "overlay2", "--oom-score-adjust", "0"),
         *("--containerd-namespace", NETWORK, "--containerd-plugins-namespace", f"{NETWORK}-plugins"),
         *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--userland-proxy=true"),
         *("--default-address-pool", _POOL, "--add-runtime", f"capable={runtime}", "--default-runtime", "capable"),
     ]
     with (data / "log").open("w") as log:
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
 
 
 def _forget_the_dead(pidfile: Path, program: str) -> None:
@@ -183,10 +186,20 @@ def _remove_network(found: Engine) -> None:
             raise
 
 
-def _wait_for_end(pid: int) -> None:
+def _wait_for_end(pidfile: Path) -> None:
+    """The daemon removes its file as the last thing that it does."""
     deadline = time.monotonic() + _STOP_SECONDS
-    while Path(f"/proc/{pid}/root").exists() and time.monotonic() < deadline:
+    while pidfile.exists():
+        if time.monotonic() > deadline:
+            message = "our own Docker does not end"
+            raise CommandError(message)
         time.sleep(0.1)
+
+
+def _unmount(data: Path) -> None:
+    """Take away the mount of the data folder onto itself that a daemon which was killed leaves to its successors."""
+    while subprocess.run(["mountpoint", "--quiet", data], check=False).returncode == 0:
+        run("umount", data)
 
 
 def _folder() -> Path:

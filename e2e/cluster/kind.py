@@ -174,7 +174,8 @@ def _create(cluster: Cluster) -> None:
 
 
 def _kind(found: Engine, *args: str, log: Path | None = None) -> None:
-    run(tools() / "kind", *args, env=found.environment, log=log, timeout=_CREATE_SECONDS)
+    # kind dies with this process: it must not go on with a cluster that the next run takes away
+    run("setpriv", "--pdeathsig", "KILL", tools() / "kind", *args, env=found.environment, log=log, timeout=_CREATE_SECONDS)
 
 
 def _wait(cluster: Cluster) -> None:

@@ -19,7 +19,7 @@ from e2e.commands import CommandError, run
 _SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 _GARBAGE_ROOT = "containerd.io/gc.root"
 _LINK = """
-if mountpoint --quiet "$0"; then umount --lazy "$0"; fi
+while mountpoint --quiet "$0"; do umount --lazy "$0"; done
 cp --archive --link "$1" "$2"
 """
 """Docker mounts its data folder onto itself, and no hard link leads out of a mount, even to the same disk. This shell

@@ -40,7 +40,7 @@ def original() -> Path:
 
 def copy_to(target: Path) -> None:
     """Make `target` a store of its own with what the original has."""
-    source = original()
+    source = original().resolve()
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     run("cp", "--archive", "--link", source, target)
