@@ -3,3 +3,7 @@
 .PHONY: bench-proxy
 bench-proxy: $(STAMP) ## The job path beside nginx and a FastAPI+httpx proxy: requests/s as ratios, memory. About 80 s.
 	@$(PYTHON) -m benchmarks.proxy.run
+
+.PHONY: bench-worker
+bench-worker: $(STAMP) ## The worker on CPU: seconds per call of the tiny pipelines, /health while a job runs, start of the stub.
+	@$(PYTHON) -m benchmarks.worker.run

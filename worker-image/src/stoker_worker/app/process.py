@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+KEEP_SECONDS = 75
+"""How long an idle connection is kept; longer than an orchestrator does, so that no job meets a closing one."""
 _FAREWELL_SECONDS = 0.2
 """How long answers of a failed engine may take to reach their callers."""
 
@@ -44,8 +46,11 @@ class Worker:
         self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail)
         app = create_app(settings, engine, self._scheduler, self._metrics)
         self._server = _Server(
-            uvicorn.Config(app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off")
-        )
+            uvicorn.Config(
+                app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off", ws="none",
+                proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_SECONDS,
+            )
+        )  # fmt: skip
         self._exit_code = 0
         self._stopping: asyncio.Task[None] | None = None
 

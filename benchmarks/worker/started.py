@@ -1,0 +1,80 @@
+"""Workers as real processes on this host."""
+
+import http.client
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import BenchmarkError, free_port
+from e2e.cache import ROOT, content_key, made
+from e2e.commands import run
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_LOAD_SECONDS = 90.0
+_LOOK_EVERY_SECONDS = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that listens on `port`; `seconds` is the time from exec to its first answer on /health."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    seconds: float
+
+    def wait_until_loaded(self) -> None:
+        """Return once /ready says so. Raises BenchmarkError."""
+        deadline = time.monotonic() + _LOAD_SECONDS
+        while status(self.port, "/ready") != http.HTTPStatus.OK:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                message = f"the worker did not load its model within {_LOAD_SECONDS:.0f} s"
+                raise BenchmarkError(message)
+            time.sleep(0.05)
+
+
+def status(port: int, path: str) -> int | None:
+    """The status of one GET; None where nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def started(folder: Path, **settings: str) -> Iterator[Worker]:
+    """A worker with these variables, its termination message in `folder`. Raises BenchmarkError."""
+    port = free_port()
+    variables = {"HOST": "127.0.0.1", "PORT": str(port), "TERMINATION_MESSAGE_PATH": str(folder / "termination")} | settings
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stoker_worker"], env=os.environ | ONE_THREAD | variables, stderr=subprocess.DEVNULL
+    )
+    try:
+        while status(port, "/health") is None:
+            if process.poll() is not None or time.monotonic() - began > _LOAD_SECONDS:
+                message = "the worker did not listen"
+                raise BenchmarkError(message)
+            time.sleep(_LOOK_EVERY_SECONDS)
+        yield Worker(process, port, time.monotonic() - began)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def tiny_models() -> Path:
+    """The tiny random models, made once for each version of the code that makes them."""
+    source = ROOT / "worker-image" / "src" / "stoker_worker" / "engine" / "tiny.py"
+
+    def write(folder: Path) -> None:
+        run(sys.executable, "-m", "stoker_worker.tiny", folder, env=ONE_THREAD, timeout=300)
+
+    return made("bench-tiny-models", content_key(source), write)
