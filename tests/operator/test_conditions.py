@@ -215,3 +215,10 @@ def test_a_worker_that_is_asked_to_stop_does_not_count() -> None:
 
     assert short(ready(seen(leaving, **WARM), NOW)) == ("False", Reason.STARTING)
     assert short(warm(seen(leaving, **WARM), NOW)) == ("False", Reason.LOADING)
+
+
+def test_the_workers_of_a_deleted_resource_of_the_same_name_do_not_count() -> None:
+    former = made.ready_pod()
+    former["metadata"]["labels"]["stoker.dev/resource-uid"] = "uid-of-an-earlier-m"
+
+    assert short(ready(seen(former, **WARM), NOW)) == ("False", Reason.STARTING)

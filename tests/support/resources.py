@@ -43,7 +43,7 @@ def deployment(name: str = "m", *, owner: str | None = "uid-m", labelled: bool =
 
 def pod(name: str = "m-1", *, of: str = "m", metadata: Json | None = None, **status: Any) -> Json:
     """A worker pod that the scheduler has not looked at yet, unless `status` says more."""
-    labels = {"app.kubernetes.io/managed-by": "stoker", "stoker.dev/model-deployment": of}
+    labels = {"app.kubernetes.io/managed-by": "stoker", "stoker.dev/model-deployment": of, "stoker.dev/resource-uid": f"uid-{of}"}
     return {
         "kind": "Pod",
         "metadata": {"name": name, "labels": labels, "creationTimestamp": EARLIER} | (metadata or {}),

@@ -7,6 +7,7 @@ from typing import Any
 
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import Reason
+from stoker_operator.domain.manifests.deployment import LABEL_RESOURCE
 from stoker_operator.domain.release import WorkerDefaults
 from stoker_operator.domain.wanted import SpecError, Wanted, wanted
 from stoker_operator.domain.workers import Worker, worker
@@ -82,13 +83,12 @@ class Observed:
 
     @property
     def ownership(self) -> Ownership:
-        """Whose the Deployment is. One with our labels and no owner is ours: somebody removed the reference."""
+        """Whose the Deployment is. One with our label and no owner is ours: somebody removed the reference."""
         if self.deployment is None:
             return Ownership.ABSENT
         metadata = self.deployment["metadata"]
         owner = next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None)
-        labels = metadata.get("labels") or {}
-        labelled = labels.get(names.LABEL_MODEL_DEPLOYMENT) == self.name and labels.get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
+        labelled = (metadata.get("labels") or {}).get(names.LABEL_MODEL_DEPLOYMENT) == self.name
         if owner is None:
             return Ownership.OURS if labelled else Ownership.FOREIGN
         if owner.get("uid") == self.uid:
@@ -105,5 +105,7 @@ def observed(
         asked = wanted(resource["spec"], release)
     except SpecError as error:
         return Observed(resource, deployment, (), None, None, problem=str(error))
-    finished = [pod for pod in pods if (pod.get("status") or {}).get("phase") != "Succeeded"]
-    return Observed(resource, deployment, tuple(worker(pod, asked) for pod in finished), claim, asked)
+    uid = resource["metadata"]["uid"]
+    ours = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(LABEL_RESOURCE) == uid]
+    unfinished = [pod for pod in ours if (pod.get("status") or {}).get("phase") != "Succeeded"]
+    return Observed(resource, deployment, tuple(worker(pod, asked) for pod in unfinished), claim, asked)
