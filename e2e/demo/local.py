@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from e2e.commands import CommandError
 from e2e.demo.jobs import MODELS, DemoError, send_three, wait_until_warm
 from e2e.demo.story import Story
+from e2e.images.tiny_models import tiny_models
 from e2e.progress import step
 
 CONFIG = Path(__file__).with_name("aiModels.json")
@@ -18,24 +20,21 @@ def main() -> int:
     """Run the demonstration."""
     parser = argparse.ArgumentParser(prog="make demo-local", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
-    parser.add_argument("--models-dir", type=Path, required=True, help="where the tiny models are kept between runs")
     parser.add_argument("--port", type=int, default=8935, help="the orchestrator's port on 127.0.0.1")
     parser.add_argument("--keep", action="store_true", help="stay up afterwards, until interrupted")
     chosen = parser.parse_args()
     story = Story()
     try:
-        _show(story, chosen.output, chosen.models_dir, chosen.port, keep=chosen.keep)
-    except DemoError as error:
+        _show(story, chosen.output, chosen.port, keep=chosen.keep)
+    except (DemoError, CommandError) as error:
         print(f"\nThe demonstration failed: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _show(story: Story, output: Path, models_dir: Path, port: int, *, keep: bool) -> None:
+def _show(story: Story, output: Path, port: int, *, keep: bool) -> None:
     story.heading("Stoker on one host: an orchestrator, and one process for each model")
-    if not (models_dir / "models--stoker--tiny-image-to-video" / "refs" / "main").exists():
-        with step("Making three tiny models with random weights"):
-            _run("stoker_worker.tiny", str(models_dir))
+    models_dir = tiny_models()
     url = f"http://127.0.0.1:{port}"
     with step("Starting the orchestrator from e2e/demo/aiModels.json"):
         orchestrator = _start(models_dir, port, output)
@@ -67,13 +66,6 @@ def _end(story: Story, url: str, *, keep: bool) -> None:
             "make demo                       # the same on a real Kubernetes",
         ]
     )
-
-
-def _run(module: str, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        message = f"{module} ended with {done.returncode}: {done.stderr.strip()[-500:]}"
-        raise DemoError(message)
 
 
 def _start(models_dir: Path, port: int, output: Path) -> "subprocess.Popen[bytes]":

@@ -1,14 +1,14 @@
 """Builds Stoker's images into an engine: what is there already, under the name of its content, is not built again."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.cache import ROOT, cache_dir, content_key, made
+from e2e.cache import ROOT, cache_dir, content_key
 from e2e.cluster.engine import Engine
-from e2e.commands import CommandError, run
+from e2e.commands import CommandError
 from e2e.images.base import base_image, once
+from e2e.images.tiny_models import RECIPE, tiny_models
 
 REGISTRY = "stoker.dev"
 """First part of the images' names. No registry has them: they are loaded into clusters."""
@@ -16,7 +16,6 @@ _HOW_TO_REACH_THE_INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "HTTP_PROXY", "H
 """Variables of this machine that builds get as well. Certificates come with the base image."""
 _BUILD_SECONDS = 1800.0
 _END_OF_ENVIRONMENT = "\nFROM ${ENVIRONMENT_IMAGE} AS code\n"
-_TINY_MODELS = ROOT / "worker-image/src/stoker_worker/engine/tiny.py"
 
 
 @dataclass(frozen=True)
@@ -100,21 +99,13 @@ def _build(engine: Engine, name: str, reference: str, settings: dict[str, str], 
 
 def _tiny_models(engine: Engine) -> str:
     """The tiny random-weight models at the root of an image, to be mounted as a volume."""
-    key = content_key(_TINY_MODELS)
-    reference = f"{REGISTRY}/tiny-models:{key}"
+    reference = f"{REGISTRY}/tiny-models:{content_key(RECIPE)}"
 
     def make() -> None:
-        models = made("tiny-models", key, _write_models)
-        engine.docker(
-            "build", "--tag", reference, "--file", "-", str(models), text_in="FROM scratch\nCOPY . /\n", log=_log("tiny-models")
-        )
+        recipe = "FROM scratch\nCOPY . /\n"
+        engine.docker("build", "--tag", reference, "--file", "-", str(tiny_models()), text_in=recipe, log=_log("tiny-models"))
 
     return once(engine, reference, f"Building {reference}", make)
-
-
-def _write_models(folder: Path) -> None:
-    run(sys.executable, "-m", "stoker_worker.tiny", folder)
-    run("chmod", "--recursive", "a+rX", folder)
 
 
 def _log(name: str) -> Path:

@@ -1,5 +1,14 @@
 # Demonstrations.
 
+.PHONY: demo
+demo: $(STAMP) ## Stoker on a real Kubernetes (kind): models config, pods, pictures in demo-output/.
+	@$(PYTHON) -m e2e.cluster check || { echo "'make demo-local' shows the same without containers"; exit 1; }
+	@$(PYTHON) -m e2e.demo.cluster
+
+.PHONY: demo-down
+demo-down: $(STAMP) ## Remove the demonstration's cluster, leftovers of a crashed run included.
+	@$(PYTHON) -m e2e.demo.cluster --down
+
 .PHONY: demo-local
 demo-local: $(STAMP) ## Stoker on this host without containers: three models, three jobs, pictures in demo-output/. KEEP=1 stays up.
-	@$(PYTHON) -m e2e.demo.local --models-dir $(CACHE)/tiny-models-$(shell sha256sum worker-image/src/stoker_worker/engine/tiny.py | cut -c1-12) $(if $(KEEP),--keep)
+	@$(PYTHON) -m e2e.demo.local $(if $(KEEP),--keep)
