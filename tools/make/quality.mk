@@ -29,3 +29,11 @@ crds: $(STAMP) ## Generate the CRDs from the pydantic models.
 .PHONY: crds-check
 crds-check: $(STAMP) ## Fail when a committed CRD differs from what the models say.
 	@$(PYTHON) tools/crds.py --check
+
+.PHONY: reference
+reference: $(STAMP) ## Write the reference pages of resources, settings and metrics from the code.
+	@$(PYTHON) -m tools.reference
+
+.PHONY: reference-check
+reference-check: $(STAMP) ## Fail when a reference page differs from what the code says.
+	@$(PYTHON) -m tools.reference --check

@@ -31,4 +31,4 @@ cluster: $(STAMP) ## Scenarios on a kind cluster with real pods.
 	@$(PYTHON) -m e2e.scenarios $(REPORT)
 
 .PHONY: generated-check
-generated-check: crds-check lock-check ## Fail when a generated file differs from its source.
+generated-check: crds-check lock-check reference-check ## Fail when a generated file differs from its source.
