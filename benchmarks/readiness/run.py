@@ -1,0 +1,111 @@
+"""``make bench-readiness``: how soon the orchestrator follows what the kubelet finds, on a kind cluster.
+
+Workers are stopped and resumed by signals, and deleted, so that their pods turn not ready and ready again through the real
+probes. Measured is the time from the moment a watch of the API server tells of the pod to the moment the orchestrator's event
+stream tells of it, both read by this program. Jobs flow all the while, and none may fail.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from benchmarks.readiness.watches import History, watching
+from benchmarks.result import compare, print_result, quantile, rounded, say
+from e2e.cluster import kind
+from e2e.commands import CommandError
+from e2e.release import Release, image_values, install, merged
+from e2e.scenarios.processes import resumed, signal_pod
+from e2e.scenarios.resources import model_deployment, pods
+from e2e.scenarios.traffic import traffic
+from e2e.stage import prepare
+
+NAME = "stoker-bench"
+NODE_PORT = 30935
+MODELS = tuple(f"flip-{number}" for number in range(4))
+ROUNDS = 7
+DELETIONS = 2
+FLIP_SECONDS = 90.0
+IMAGES = ("operator", "orchestrator", "worker-stub")
+
+
+def main() -> int:
+    """Measure on a cluster of its own; ``KEEP=1`` leaves it up."""
+    try:
+        stage = prepare(NAME, *IMAGES)
+        worker = {"engine": "stub", "gpu": {"count": 0}, "resources": {"cpu": "50m", "memory": "256Mi"}}
+        release = install(stage.cluster, "stoker", NODE_PORT, merged(image_values(stage.images, "worker-stub"), {"worker": worker}))
+        result = _measure(release)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        if os.environ.get("KEEP") != "1":
+            kind.down(NAME)
+    compare(result, least={"flips": 50}, most={"in_p95_ms": 250, "out_p95_ms": 250, "failed_jobs": 0})
+    print_result(result)
+    return 0
+
+
+def _measure(release: Release) -> dict[str, float]:
+    release.apply(*[model_deployment(name, warm=True) for name in MODELS])
+    with watching(release) as (seen, told):
+        _settle(seen, told, up=True)
+        seen.forget()
+        told.forget()
+        with traffic(release, f"org/{MODELS[0]}") as jobs:
+            for number in range(ROUNDS):
+                _flip(release, seen, told, delete=number < DELETIONS)
+                say(f"  round {number + 1} of {ROUNDS}")
+    coming, going = (_delays_ms(seen, told, up=up) for up in (True, False))
+    return {
+        "in_p95_ms": rounded(quantile(coming, 0.95)),
+        "out_p95_ms": rounded(quantile(going, 0.95)),
+        "in_p50_ms": rounded(quantile(coming, 0.5)),
+        "out_p50_ms": rounded(quantile(going, 0.5)),
+        "flips": len(coming) + len(going),
+        "jobs": sum(jobs.outcomes.values()),
+        "failed_jobs": sum(jobs.failed.values()),
+    }
+
+
+def _flip(release: Release, seen: History, told: History, *, delete: bool) -> None:
+    """Every model goes down and comes up again, once."""
+    workers = [str(pods(release, name)[0]["metadata"]["name"]) for name in MODELS]
+    before = len(told.moments(MODELS[-1], up=False))
+    if delete:
+        for worker in workers:
+            release.delete("pod", worker, "--wait=false")
+        _until(lambda: all(len(told.moments(name, up=False)) > before for name in MODELS))
+    else:
+        with ExitStack() as stack:
+            for worker in workers:
+                stack.enter_context(resumed(release, worker))
+                signal_pod(release, worker, "STOP")
+            _settle(seen, told, up=False)
+    _settle(seen, told, up=True)
+
+
+def _settle(seen: History, told: History, *, up: bool) -> None:
+    """Wait until pods and offers agree that every model is up, or is not."""
+    _until(lambda: all(history.is_up(name) is up for name in MODELS for history in (seen, told)))
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + FLIP_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            message = f"the workers did not come or go within {FLIP_SECONDS:.0f} s"
+            raise CommandError(message)
+        time.sleep(0.01)
+
+
+def _delays_ms(seen: History, told: History, *, up: bool) -> list[float]:
+    """Milliseconds from each change of a pod to that of its model's offer; 0 where the offer was read first."""
+    pairs = [pair for name in MODELS for pair in zip(seen.moments(name, up=up), told.moments(name, up=up), strict=True)]
+    return [max(0.0, offer - pod) * 1000 for pod, offer in pairs]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
