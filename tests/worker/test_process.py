@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from stoker_worker.engine.stub import KILLED
 from tests.support.ports import free_port
 
 JOB = {"prompt": "p", "width": 64, "height": 64, "num_inference_steps": 5}
@@ -131,7 +132,7 @@ async def test_a_closed_connection_stops_the_job(tmp_path: Path) -> None:
         ({}, {"CAPACITY": "none"}, 2, "SettingsInvalid: CAPACITY: "),
         ({}, {"PIPELINE": "text-to-text"}, 2, "SettingsInvalid: PIPELINE: "),
         ({"fault": "explode"}, {}, 2, "SettingsInvalid: STUB_SCRIPT"),
-        ({"fault": "crash_at_load"}, {}, -signal.SIGKILL, ""),
+        ({"fault": "crash_at_load"}, {}, KILLED, ""),
     ],
 )
 async def test_a_worker_that_cannot_start_says_why_and_ends(
@@ -148,7 +149,7 @@ async def test_a_crash_in_the_middle_of_a_job_closes_its_connection(tmp_path: Pa
         with pytest.raises(httpx2.RemoteProtocolError):
             await worker.client.post("/text-to-image", json=JOB)
 
-        assert await worker.exit_code() == -signal.SIGKILL
+        assert await worker.exit_code() == KILLED
 
 
 async def test_weights_that_are_not_there_are_told_without_a_host_path(tmp_path: Path) -> None:
