@@ -77,7 +77,8 @@ class Cluster:
     def _ctr(self) -> list[str]:
         """How ctr is called for the node's containerd, through the node's own view of its files."""
         pid = self.engine.docker("container", "inspect", "--format", "{{.State.Pid}}", self.node).strip()
-        return [str(tools() / "ctr"), "--address", f"/proc/{pid}/root/run/containerd/containerd.sock", "--namespace", "k8s.io"]
+        socket = f"/proc/{pid}/root/run/containerd/containerd.sock"
+        return [str(tools() / "ctr"), "--address", socket, "--namespace", store.NAMESPACE]
 
     def answers(self) -> bool:
         """Whether the API server is ready."""
@@ -91,17 +92,13 @@ class Cluster:
 def up(name: str = DEFAULT_NAME) -> Cluster:
     """The cluster `name`, made where it does not run. Raises CommandError, GoError."""
     with locked(f"cluster-{name}"):
-        found = existing(name)
-        if found is not None and found.answers():
-            return found
-        cluster = Cluster(name, engine())
-        _remove(cluster)
-        folder = host.enter(name)
-        config = _config(cluster)
-        _make_network(cluster.engine)
-        (folder / "kind.json").write_text(json.dumps(config, indent=2))
-        with step(f"Creating the cluster {name}"):
-            _create(cluster)
+        cluster = existing(name)
+        if cluster is None or not cluster.answers():
+            cluster = Cluster(name, engine())
+            _remove(cluster)
+            _prepare(cluster)
+            with step(f"Creating the cluster {name}"):
+                _create(cluster)
         with step("Waiting for the node, DNS and service accounts"):
             _wait(cluster)
         return cluster
@@ -139,21 +136,26 @@ def _nodes(found: Engine, *filters: str) -> list[str]:
     return listed.split()
 
 
-def _config(cluster: Cluster) -> dict[str, Any]:
+def _prepare(cluster: Cluster) -> None:
+    folder = host.enter(cluster.name)
+    private = cluster.engine.private
+    config = _config(node_image(cluster.engine), folder / "store") if private else _config(PUBLISHED_NODE, None)
+    (folder / "kind.json").write_text(json.dumps(config, indent=2))
+    if private:
+        store.copy_to(folder / "store")
+    _make_network(cluster.engine)
+
+
+def _config(image: str, image_store: Path | None) -> dict[str, Any]:
+    """What kind is to make. Our own node image comes with an image store; kind's has one, and a network of its own."""
     ports = [{"containerPort": port, "hostPort": 0, "listenAddress": "127.0.0.1"} for port in NODE_PORTS]
-    node: dict[str, Any] = {"role": "control-plane", "image": PUBLISHED_NODE, "extraPortMappings": ports}
-    networking: dict[str, Any] = {"kubeProxyMode": "nftables", "apiServerAddress": "127.0.0.1"}
-    if cluster.engine.private:
-        node["image"] = node_image(cluster.engine)
-        node["extraMounts"] = [{"hostPath": str(cluster.folder / "store"), "containerPath": "/var/lib/containerd"}]
-        networking["disableDefaultCNI"] = True
-        store.copy_to(cluster.folder / "store")
+    mounts = [{"hostPath": str(image_store), "containerPath": "/var/lib/containerd"}] if image_store else []
     patches = [json.dumps({"kind": "KubeletConfiguration", "failCgroupV1": False})] if host.has_cgroup_v1() else []
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "networking": networking,
-        "nodes": [node],
+        "networking": {"kubeProxyMode": "nftables", "apiServerAddress": "127.0.0.1", "disableDefaultCNI": bool(image_store)},
+        "nodes": [{"role": "control-plane", "image": image, "extraPortMappings": ports, "extraMounts": mounts}],
         "kubeadmConfigPatches": patches,
     }
 

@@ -22,7 +22,8 @@ from e2e.commands import CommandError, run
 from e2e.progress import step
 
 _SHARED = ("io.containerd.content.v1.content/blobs", "io.containerd.snapshotter.v1.overlayfs/snapshots")
-_NAMESPACE = "k8s.io"
+NAMESPACE = "k8s.io"
+"""Where the kubelet's images are in containerd."""
 _READY_SECONDS = 30.0
 _CONFIG = """version = 3
 disabled_plugins = [
@@ -89,7 +90,7 @@ def _containerd(store: Path) -> Iterator[list[str]]:
             daemon = subprocess.Popen([tools() / "containerd", *words], stdout=log, stderr=log)
         try:
             _wait_for(place / "socket", daemon, place / "log")
-            yield [str(tools() / "ctr"), "--address", str(place / "socket"), "--namespace", _NAMESPACE]
+            yield [str(tools() / "ctr"), "--address", str(place / "socket"), "--namespace", NAMESPACE]
         finally:
             daemon.terminate()
             daemon.wait()
