@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -118,3 +119,14 @@ def _unbounded(schema: dict[str, Any], where: str) -> Any:
                 yield from _unbounded(schema["additionalProperties"], f"{where}[*]")
             for name, child in schema.get("properties", {}).items():
                 yield from _unbounded(child, f"{where}.{name}")
+
+
+def test_kubectl_explain_has_words_for_every_field() -> None:
+    assert [path for path, node in fields(SCHEMA) if not node.get("description")] == []
+
+
+def fields(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, child in node.get("properties", {}).items():
+        here = f"{path}.{name}"
+        yield here, child
+        yield from fields(child.get("items", child), here)

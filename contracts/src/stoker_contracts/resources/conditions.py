@@ -60,12 +60,14 @@ class Reason(StrEnum):
 class Condition(Wire):
     """One condition, as Kubernetes spells them."""
 
-    type: ConditionType
-    status: Literal["True", "False", "Unknown"]
-    observed_generation: int = Field(default=0, ge=0)
-    last_transition_time: datetime
-    reason: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
-    message: str = Field(default="", max_length=2048)
+    type: ConditionType = Field(description="What it speaks of.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: int = Field(default=0, ge=0, description="The generation of the spec that it speaks of.")
+    last_transition_time: datetime = Field(description="When the status last changed.")
+    reason: str = Field(
+        min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", description="Why, for programs."
+    )
+    message: str = Field(default="", max_length=2048, description="Why, for people.")
 
 
 @dataclass(frozen=True, slots=True)

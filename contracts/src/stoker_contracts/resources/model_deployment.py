@@ -43,7 +43,7 @@ class Scaling(Wire):
         description="Activity: the orchestrator writes the scale subresource. Manual: a person, an HPA or KEDA does.",
     )
     min_replicas: int | None = Field(default=None, ge=0, le=100, description="Absent: 1 if warm, else 0.")
-    max_replicas: int = Field(default=1, ge=0, le=100)
+    max_replicas: int = Field(default=1, ge=0, le=100, description="Never more workers than this, except in mode Manual.")
     idle_after: Duration = Field(default="10m", description="No job for so long: back to minReplicas.")
     target_queue_seconds: int = Field(
         default=10, ge=1, le=3600, description="A worker is added when the work waiting in line is longer than this."
@@ -55,14 +55,16 @@ class Scaling(Wire):
 class HubWeights(Wire):
     """Weights from the Hugging Face hub, kept in the cache volume."""
 
-    revision: str = Field(default="main", max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")
-    prefetch: bool = True
+    revision: str = Field(
+        default="main", max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", description="Branch, tag or commit."
+    )
+    prefetch: bool = Field(default=True, description="Fetch the files before a worker needs them.")
 
 
 class ClaimWeights(Wire):
     """Weights on a PersistentVolumeClaim of the same namespace, mounted read-only."""
 
-    name: ObjectName
+    name: ObjectName = Field(description="The PersistentVolumeClaim.")
     path: str = Field(
         default="",
         max_length=512,
@@ -76,8 +78,8 @@ class ClaimWeights(Wire):
 class ImageWeights(Wire):
     """Weights in a container image, mounted as an image volume (Kubernetes 1.35 or newer)."""
 
-    reference: ImageReference
-    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    reference: ImageReference = Field(description="The image; its root is what the worker sees as its model directory.")
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(default="IfNotPresent", description="When it is pulled.")
 
 
 class Weights(Wire):
@@ -92,17 +94,21 @@ class Weights(Wire):
         )
     )
 
-    hub: HubWeights | None = None
-    claim: ClaimWeights | None = None
-    image: ImageWeights | None = None
+    hub: HubWeights | None = Field(default=None, description="From the Hugging Face hub, into the cache volume.")
+    claim: ClaimWeights | None = Field(default=None, description="From a volume of the same namespace, read-only.")
+    image: ImageWeights | None = Field(default=None, description="From a container image.")
 
 
 class DeviceRequirements(Wire):
     """What a card must be able to do."""
 
     min_device_memory: Quantity | None = Field(default=None, description="Size of the whole card.")
-    compute_capability: str | None = Field(default=None, max_length=16, pattern=r"^>=[0-9]{1,2}(\.[0-9])?$")
-    products: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list, max_length=16)
+    compute_capability: str | None = Field(
+        default=None, max_length=16, pattern=r"^>=[0-9]{1,2}(\.[0-9])?$", description="CUDA compute capability, such as >=8.9."
+    )
+    products: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        default_factory=list, max_length=16, description="Names of cards that will do; a final * stands for any ending."
+    )
 
 
 class Gpu(Wire):
@@ -121,16 +127,16 @@ class Gpu(Wire):
 
     count: int = Field(default=1, ge=0, le=16, description="Cards per worker; 0 runs on the CPU.")
     memory: Quantity | None = Field(default=None, description="Budget on each card; absent: the whole card.")
-    sharing: Literal["Exclusive", "Shared"] = "Exclusive"
-    require: DeviceRequirements | None = None
-    class_name: ObjectName = "default"
+    sharing: Literal["Exclusive", "Shared"] = Field(default="Exclusive", description="Shared: other workers may use the card too.")
+    require: DeviceRequirements | None = Field(default=None, description="What the card must be able to do.")
+    class_name: ObjectName = Field(default="default", description="How the cluster hands out cards.")
 
 
 class ComputeResources(Wire):
-    """CPU and memory of one worker: request and limit alike."""
+    """CPU and memory of one worker."""
 
-    cpu: Quantity | None = None
-    memory: Quantity | None = None
+    cpu: Quantity | None = Field(default=None, description="What a worker is sure of; it may use more where the node has it idle.")
+    memory: Quantity | None = Field(default=None, description="Request and limit alike.")
 
 
 class Rollout(Wire):
@@ -145,8 +151,8 @@ class Price(Wire):
     """What one unit of work costs."""
 
     per_unit: str = Field(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)?(e-?[0-9]{1,3})?$", description="A decimal string.")
-    currency: str = Field(default="USD", min_length=1, max_length=16)
-    units_per: Literal["pixel", "millisecond", "request"] = "pixel"
+    currency: str = Field(default="USD", min_length=1, max_length=16, description="Such as USD or wei.")
+    units_per: Literal["pixel", "millisecond", "request"] = Field(default="pixel", description="What is counted.")
 
 
 class ExternalEndpoint(Wire):
@@ -154,6 +160,7 @@ class ExternalEndpoint(Wire):
 
     url: str = Field(
         max_length=512,
+        description="Where the container answers, its base path included.",
         json_schema_extra=validated_by(
             Rule(
                 "self.matches('^https?://[^/@?#]+([/?#].*)?$') && isURL(self)",
@@ -162,14 +169,14 @@ class ExternalEndpoint(Wire):
         ),
     )
     token_key: str | None = Field(default=None, max_length=253, description="The key in the release's token Secret.")
-    capacity: int = Field(default=1, ge=1, le=64)
+    capacity: int = Field(default=1, ge=1, le=64, description="Jobs that it takes at once.")
 
 
 class External(Wire):
     """Workers that Stoker does not start."""
 
-    endpoints: list[ExternalEndpoint] = Field(min_length=1, max_length=16)
-    health_interval: Duration = "5s"
+    endpoints: list[ExternalEndpoint] = Field(min_length=1, max_length=16, description="The containers.")
+    health_interval: Duration = Field(default="5s", description="How often each is asked for its health.")
 
 
 class ModelDeploymentSpec(Wire):
@@ -200,10 +207,10 @@ class ModelDeploymentSpec(Wire):
     replicas: int = Field(default=0, ge=0, le=100, description="The scale subresource; owned by whoever scales.")
     scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
     capacity: int = Field(default=1, ge=1, le=64, description="Jobs that one worker takes at once.")
-    rollout: Rollout | None = None
+    rollout: Rollout | None = Field(default=None, description="How a changed worker replaces the old one.")
     weights: Weights | None = Field(default=None, description="Absent: the release's default.")
     gpu: Gpu | None = Field(default=None, description="Absent: the release's default.")
-    resources: ComputeResources | None = None
+    resources: ComputeResources | None = Field(default=None, description="Absent: the release's default.")
     image: ImageReference | None = Field(default=None, description="The worker's image; absent: the release's.")
     optimization: dict[str, bool] = Field(
         default_factory=dict,
@@ -213,32 +220,32 @@ class ModelDeploymentSpec(Wire):
             Rule(f"self.all(flag, flag in {list(_KNOWN_FLAGS)!r})", f"unknown optimization flag; known: {', '.join(_KNOWN_FLAGS)}")
         ),
     )
-    price: Price | None = None
-    pod: PodOverrides | None = None
-    external: External | None = None
+    price: Price | None = Field(default=None, description="What is advertised as the price.")
+    pod: PodOverrides | None = Field(default=None, description="What is added to the worker pods.")
+    external: External | None = Field(default=None, description="Instead of pods: containers that somebody else runs.")
 
 
 class WorkerStatus(Wire):
     """One worker pod, for people."""
 
-    name: str
-    node: str | None = None
-    state: str
-    since: str | None = None
-    device: str | None = None
-    gpu_memory: str | None = None
+    name: str = Field(description="The pod.")
+    node: str | None = Field(default=None, description="Where it runs.")
+    state: str = Field(description="What it does, in one word.")
+    since: str | None = Field(default=None, description="Since when.")
+    device: str | None = Field(default=None, description="What it computes on.")
+    gpu_memory: str | None = Field(default=None, description="Its budget on each card.")
 
 
 class ModelDeploymentStatus(Wire):
     """What is so. `replicas` and `selector` serve the scale subresource."""
 
-    observed_generation: int = 0
-    replicas: int = 0
-    ready_replicas: int = 0
-    selector: str = ""
+    observed_generation: int = Field(default=0, description="The generation of the spec that the status speaks of.")
+    replicas: int = Field(default=0, description="Workers that exist.")
+    ready_replicas: int = Field(default=0, description="Workers that take jobs.")
+    selector: str = Field(default="", description="Which pods are the workers, for a HorizontalPodAutoscaler.")
     warm: str = Field(default="", description="Ready workers of wanted workers, for kubectl.")
-    conditions: list[Condition] = Field(default_factory=list, max_length=16)
-    workers: list[WorkerStatus] = Field(default_factory=list, max_length=10)
+    conditions: list[Condition] = Field(default_factory=list, max_length=16, description="What is so, and why.")
+    workers: list[WorkerStatus] = Field(default_factory=list, max_length=10, description="The workers, those in trouble first.")
 
 
 class ModelDeployment(Wire):
@@ -256,5 +263,5 @@ class ModelDeployment(Wire):
         Column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
     )
 
-    spec: ModelDeploymentSpec
-    status: ModelDeploymentStatus | None = None
+    spec: ModelDeploymentSpec = Field(description="What is wanted.")
+    status: ModelDeploymentStatus | None = Field(default=None, description="What is so.")
