@@ -98,12 +98,12 @@ def _environment(asked: Wanted) -> list[Json]:
 
 
 def _resources(asked: Wanted) -> Json:
-    sizes = {key: value for key, value in (("cpu", asked.resources.cpu), ("memory", asked.resources.memory)) if value}
+    """Memory and cards are bounded. CPU is not: a bound would slow the loading of a model while the node idles."""
+    cpu = {"cpu": asked.resources.cpu} if asked.resources.cpu else {}
+    memory = {"memory": asked.resources.memory} if asked.resources.memory else {}
     cards = {asked.release.gpu_resource: str(asked.gpu.count)} if asked.gpu.count else {}
-    return {
-        **({"requests": sizes} if sizes else {}),
-        **({"limits": sizes | cards} if sizes or cards else {}),
-    }
+    sections = {"requests": cpu | memory, "limits": memory | cards}
+    return {name: sizes for name, sizes in sections.items() if sizes}
 
 
 def _volumes(asked: Wanted) -> list[Json]:
