@@ -19,7 +19,11 @@ _CHUNK = 64 * 1024
 
 
 class BodyTooLargeError(Exception):
-    """The body is larger than one request may be."""
+    """The body is larger than one request of its kind may be; `limit` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"larger than {limit} bytes")
+        self.limit = limit
 
 
 class BudgetSpentError(Exception):
@@ -142,7 +146,7 @@ class Body:
 
     def _keep(self, data: bytes) -> None:
         if self.size + len(data) > self._limit:
-            raise BodyTooLargeError
+            raise BodyTooLargeError(self._limit)
         self._budget.take(len(data))
         self.size += len(data)
         if self._file is None and len(self._memory) + len(data) <= MEMORY_BYTES:

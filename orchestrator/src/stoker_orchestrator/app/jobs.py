@@ -89,7 +89,7 @@ class JobRoutes:
         headers = dict(scope["headers"])
         settings = self._settings
         body = Body(receive, settings.max_body_bytes, self._budget, settings.body_stall_seconds, self._timers)
-        job = Job(path, headers, body, send, _request_id(headers))
+        job = Job(path, headers, body, send, request_id(headers))
         job.told.append((_REQUEST_ID, job.request_id.encode()))
         self.in_flight += 1
         try:
@@ -114,8 +114,8 @@ class JobRoutes:
                     await self._try(job, target)
         except (NoTargetError, RefusedError) as error:
             await self._refuse(job, error.refusal)
-        except BodyTooLargeError:
-            words = f"the body is larger than the {self._settings.max_body_bytes} bytes that are taken"
+        except BodyTooLargeError as error:
+            words = f"the body is larger than the {error.limit} bytes that are taken"
             await self._refuse(job, Refusal(413, ErrorType.BODY_TOO_LARGE, words))
         except BudgetSpentError:
             words = "the requests under way fill the memory set aside for them; try again later"
@@ -130,7 +130,7 @@ class JobRoutes:
         if not self.accepting:
             raise NoTargetError(Refusal(503, ErrorType.OVERLOADED, "this orchestrator is stopping", "stopping", 1))
         if (job.declared or 0) > self._settings.max_body_bytes:
-            raise BodyTooLargeError
+            raise BodyTooLargeError(self._settings.max_body_bytes)
 
     async def _try(self, job: Job, target: Target) -> None:
         met: list[str] = []
@@ -194,7 +194,8 @@ class JobRoutes:
         await send_refusal(job.send, refusal, job.told)
 
 
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's own id for the request, where it is a sane one, else a new one."""
     given = headers.get(_REQUEST_ID, b"")
     return given.decode() if _SANE_ID.fullmatch(given) else f"{_PROCESS}-{next(_NUMBERS):08x}"
 

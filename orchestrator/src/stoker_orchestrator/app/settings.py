@@ -1,12 +1,18 @@
 """The orchestrator's settings, read once from variables that begin with STOKER_."""
 
+import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.names import ORCHESTRATOR_PORT
+
+
+def _decoded(value: Any) -> Any:
+    """JSON, decoded here, because pydantic-settings names no variable when it cannot."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -25,7 +31,9 @@ class Settings(BaseSettings):
     models_config: Path | None = Field(default=None, description="processes: the aiModels.json file.")
     models_dir: Path = Field(default=Path("/models"), description="processes: MODEL_DIR of the workers.")
     worker_engine: Literal["diffusers", "stub"] = "diffusers"
-    worker_env: dict[str, str] = Field(default_factory=dict, description="processes: JSON, more variables for the workers.")
+    worker_env: Annotated[dict[str, str], NoDecode, BeforeValidator(_decoded)] = Field(
+        default_factory=dict, description="processes: JSON, more variables for the workers."
+    )
     worker_start_seconds: float = Field(default=600, gt=0, description="processes: how long a job waits for a first worker.")
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
     body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")

@@ -69,7 +69,7 @@ async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, by
         fields = await _fields(path.pipeline, headers, body)
     elif (whole := body.in_memory()) is not None and not FACTS[path.pipeline].takes_image:
         fields = _json(whole)
-    model = _model(registry, path, named or str(fields.get("model_id") or ""))
+    model = _model(registry, path, named or _model_id(fields))
     return Target(model, declared_cost(path.pipeline, fields))
 
 
@@ -81,6 +81,14 @@ async def _fields(pipeline: Pipeline, headers: Mapping[bytes, bytes], body: Body
     if whole is None:
         raise BodyTooLargeError(MEMORY_BYTES)
     return _json(whole)
+
+
+def _model_id(fields: Mapping[str, Any]) -> str:
+    """The model id of a body; empty where it names none."""
+    model_id = fields.get("model_id") or ""
+    if not isinstance(model_id, str):
+        raise NoTargetError(bad_request("model_id must be a string"))
+    return model_id
 
 
 def _json(whole: bytes) -> dict[str, Any]:

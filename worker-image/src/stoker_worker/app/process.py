@@ -101,7 +101,7 @@ def farewell(path: os.PathLike[str] | str, reason: ExitReason, words: str) -> No
 
 def main() -> int:
     """Run a worker from the environment."""
-    logging.basicConfig(level=os.environ.get(Variable.LOG_LEVEL, "INFO"), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         settings = Settings()
     except ValidationError as error:
@@ -110,6 +110,7 @@ def main() -> int:
         path = os.environ.get(Variable.TERMINATION_MESSAGE_PATH, "/dev/termination-log")
         farewell(path, ExitReason.SETTINGS_INVALID, words)
         return EXIT_SETTINGS
+    logging.getLogger().setLevel(settings.log_level)
     return asyncio.run(_run(settings))
 
 

@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from stoker_contracts.jobs import MAX_SEED, MAX_UPLOAD_BYTES, REQUESTS, ImageToImage, Job, JobLimits
 from stoker_contracts.names import HEADER_OUTPUT_FORMAT
@@ -19,6 +20,8 @@ from stoker_worker.engine.protocol import Task
 
 MAX_JSON_BYTES = 256 * 1024
 MAX_FIELDS = 32
+MAX_FORM_BYTES = MAX_UPLOAD_BYTES + 2**20
+"""A form with the largest image and its fields."""
 
 
 class BadRequestError(Exception):
@@ -68,21 +71,38 @@ async def _json(request: Request) -> tuple[dict[str, Any], None]:
 async def _bounded(request: Request, limit: int) -> bytes:
     body = bytearray()
     try:
-        async for chunk in request.stream():
+        async for chunk in _within(request, limit).stream():
             body += chunk
-            if len(body) > limit:
-                message = f"the body is larger than {limit} bytes"
-                raise BadRequestError(message)
     except ClientDisconnect:
         message = "the request was not finished"
         raise BadRequestError(message) from None
     return bytes(body)
 
 
+def _within(request: Request, limit: int) -> Request:
+    """The same request, whose body is refused where it goes past `limit`: before it is read where its length is declared."""
+    message = f"the body is larger than {limit} bytes"
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise BadRequestError(message)
+    taken = 0
+
+    async def receive() -> Message:
+        nonlocal taken
+        part = await request.receive()
+        taken += len(part.get("body", b""))
+        if taken > limit:
+            raise BadRequestError(message)
+        return part
+
+    return Request(request.scope, receive)
+
+
 async def _form(request: Request) -> tuple[dict[str, Any], bytes]:
     """The fields and the file `image` of a multipart body."""
+    bounds = {"max_files": 1, "max_fields": MAX_FIELDS, "max_part_size": MAX_JSON_BYTES}
     try:
-        async with request.form(max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_JSON_BYTES) as form:
+        async with _within(request, MAX_FORM_BYTES).form(**bounds) as form:
             fields = {key: value for key, value in form.items() if isinstance(value, str)}
             file = form.get("image")
             if not isinstance(file, UploadFile):
@@ -90,7 +110,10 @@ async def _form(request: Request) -> tuple[dict[str, Any], bytes]:
                 raise BadRequestError(message)
             return fields, await file.read(MAX_UPLOAD_BYTES + 1)
     except (MultiPartException, HTTPException, ClientDisconnect, KeyError, UnicodeDecodeError):
-        message = f"the body must be multipart/form-data with one file, image, and at most {MAX_FIELDS} fields"
+        message = (
+            f"the body must be multipart/form-data with one file, image, "
+            f"and at most {MAX_FIELDS} fields of at most {MAX_JSON_BYTES} bytes"
+        )
         raise BadRequestError(message) from None
 
 

@@ -1,16 +1,22 @@
 """The worker's settings, read once from its environment (``stoker_contracts.worker.Variable``)."""
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.jobs import JobLimits
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine.stub import StubScript
 
 OPTIMIZATIONS = frozenset({"compile", "bfloat16"})
+
+
+def _decoded(value: Any) -> Any:
+    """JSON, decoded here, because pydantic-settings names no variable when it cannot."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -31,7 +37,9 @@ class Settings(BaseSettings):
     optimization: str = Field(default="", description="Comma list of switches: compile, bfloat16.")
     auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
     termination_message_path: Path = Path("/dev/termination-log")
-    stub_script: StubScript = Field(default_factory=StubScript, description="JSON: how the stub engine behaves.")
+    stub_script: Annotated[StubScript, NoDecode, BeforeValidator(_decoded)] = Field(
+        default_factory=StubScript, description="JSON: how the stub engine behaves."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     version: str = Field(default="0.1.0", description="What /version says.")
     worker_max_steps: int = Field(default=200, ge=1, description="Denoising steps a job may ask for.")

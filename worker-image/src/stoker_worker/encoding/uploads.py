@@ -3,9 +3,12 @@
 import io
 import warnings
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from stoker_contracts.jobs import MAX_UPLOAD_BYTES, MAX_UPLOAD_PIXELS, MIN_SIDE, UPLOAD_FORMATS
+
+_WITH_EXTRAS = "MPO"
+"""How Pillow calls the JPEG of a telephone that holds further pictures (depth, brightness); the first one is meant."""
 
 
 class UploadError(Exception):
@@ -32,7 +35,7 @@ def decode_upload(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         message = f"the image has too many pixels; at most {MAX_UPLOAD_PIXELS} are taken"
         raise UploadError(message) from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, MemoryError):
+    except Exception:  # noqa: BLE001 - decoders and their readers of EXIF raise nearly anything for a hostile file
         message = f"the image cannot be read: it must be a whole file in one of {', '.join(UPLOAD_FORMATS)}"
         raise UploadError(message) from None
 
@@ -45,6 +48,6 @@ def _check(picture: Image.Image) -> None:
     if min(width, height) < MIN_SIDE:
         message = f"the image has {width}×{height} pixels; each side must have at least {MIN_SIDE}"
         raise UploadError(message)
-    if getattr(picture, "n_frames", 1) > 1:
+    if picture.format != _WITH_EXTRAS and getattr(picture, "n_frames", 1) > 1:
         message = "the image is animated; send a single picture"
         raise UploadError(message)
