@@ -174,7 +174,7 @@ def test_events_tell_transitions_only() -> None:
     found = seen(made.unscheduled_pod("0/1 nodes are available."), warm=True)
     decided = plan(found, NOW)
     told = {(each["type"], each["reason"]) for each in decided.events}
-    assert told == {("Normal", "Accepted"), ("Warning", "Unschedulable")}
+    assert told == {("Warning", "Unschedulable")}
 
     assert decided.status is not None
     standing = made.resource(warm=True, status=decided.status["status"])
@@ -188,7 +188,7 @@ def test_missing_weights_are_told_when_they_are_missed_and_when_they_are_back() 
     spec: dict[str, Any] = {"warm": True, "weights": {"image": {"reference": "w:1"}}}
     lost = made.pod_with(made.running(), last={"message": "WeightsMissing: no file"})
     missed = plan(seen(lost, **spec), NOW)
-    assert [each["reason"] for each in missed.events] == ["Accepted", "WeightsMissing"], "one Event tells two conditions"
+    assert [each["reason"] for each in missed.events] == ["WeightsMissing"], "one Event tells two conditions"
 
     assert missed.status is not None
     standing = made.resource(status=missed.status["status"], **spec)
@@ -197,9 +197,20 @@ def test_missing_weights_are_told_when_they_are_missed_and_when_they_are_back() 
 
 
 def test_the_same_transition_makes_the_same_event_in_every_operator() -> None:
-    names = [{each["metadata"]["name"] for each in plan(seen(warm=True), NOW).events} for _ in range(2)]
+    names = [[each["metadata"]["name"] for each in plan(seen(made.ready_pod(), warm=True), NOW).events] for _ in range(2)]
 
-    assert names[0] == names[1]
+    assert names[0] == names[1] != []
+
+
+def test_a_beginning_that_goes_as_expected_is_no_event_and_a_refusal_and_its_end_are() -> None:
+    assert plan(seen(), NOW).events == plan(seen(warm=True), NOW).events == ()
+
+    refused = plan(seen(image="evil:1"), NOW)
+    assert {each["reason"] for each in refused.events} == {"ImageNotAllowed", "NotAccepted"}
+    assert refused.status is not None
+    standing = made.resource(status=refused.status["status"])
+    mended = plan(observed(standing, made.release(), made.deployment()), NOW)
+    assert {each["reason"] for each in mended.events} == {"Accepted", "Startable"}
 
 
 def test_a_status_is_what_was_intended_once_it_is_stored() -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -46,6 +46,24 @@ def build_registry(sink: Sink, login: Callable[..., kopf.ConnectionInfo | None])
     return registry
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Spares kopf the deep copy of each object that it makes to tell handlers of changes, of which there are none here.
+
+    Measured with 100 models: more than half of the operator's CPU time.
+    """
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002 - kopf's interface
+        """Nothing counts."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002 - kopf's interface
+        """Nothing was seen before."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is kept."""
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Kopf without peering, scanning, posting and limits; only our objects are sent over."""
     settings = kopf.OperatorSettings()
@@ -58,6 +76,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.label_selectors["", "v1", "configmaps"] = OUR_CONFIGS
     settings.networking.request_timeout = 30
     settings.networking.error_backoffs = RECONNECT_PAUSES
+    settings.persistence.diffbase_storage = NoDifferences()
     settings.process.ultimate_exiting_timeout = None
     return settings
 

@@ -10,8 +10,8 @@ from stoker_operator.domain.clock import timestamp
 
 _TOLD = (ConditionType.ACCEPTED, ConditionType.WEIGHTS_READY, ConditionType.READY)
 """Warm is not told: Ready says the same with its reason."""
-_EXPECTED = frozenset({Reason.STARTING, Reason.STOPPED})
-"""Reasons of a False that are no trouble."""
+_EXPECTED = frozenset({Reason.STARTING, Reason.STARTABLE, Reason.STOPPED})
+"""Reasons that are no trouble."""
 _MAX_MESSAGE = 1024
 _MAX_STEM = 200
 """Characters of the object's name in an Event's name, which may have 253."""
@@ -39,10 +39,10 @@ def transitions(
 
 
 def _worth_telling(kind: ConditionType, verdict: Verdict, old: Mapping[str, Any]) -> bool:
-    """Of weights only trouble and its end are told."""
-    if kind is ConditionType.WEIGHTS_READY:
-        return verdict.status == "False" or (verdict.holds and old.get("status") == "False")
-    return verdict.status != "Unknown"
+    """Of Ready everything but an expected beginning; of the others trouble and its end."""
+    if kind is ConditionType.READY:
+        return bool(old) or verdict.reason not in _EXPECTED
+    return verdict.status == "False" or (verdict.holds and old.get("status") == "False")
 
 
 def reference(item: Mapping[str, Any], api_version: str, kind: str) -> dict[str, str]:
