@@ -113,7 +113,7 @@ def _svd() -> Any:
         ).eval(),
         unet=UNetSpatioTemporalConditionModel(
             block_out_channels=(32, 64),
-            layers_per_block=2,
+            layers_per_block=1,
             sample_size=32,
             in_channels=8,
             out_channels=4,
