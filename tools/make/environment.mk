@@ -13,7 +13,7 @@ $(UV):
 $(STAMP): requirements/dev.txt $(MEMBERS:%=%/pyproject.toml) | $(UV)
 	@echo "Installing the development environment"
 	@test -x $(PYTHON) || $(UV) venv --quiet --python 3.11 .venv
-	@$(UV) pip install --quiet --python $(PYTHON) --require-hashes --requirement requirements/dev.txt
+	@$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --requirement requirements/dev.txt
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation $(MEMBERS:%=--editable ./%)
 	@touch $@
 
