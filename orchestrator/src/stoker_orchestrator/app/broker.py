@@ -83,25 +83,24 @@ class Broker:
 
     async def take(self, model: Model, cost: float, excluded: Collection[str] = ()) -> Slot:
         """Wait for a place on a worker of `model`, which must be given to `give_back`. Raises RefusedError."""
-        asked, cold = time.monotonic(), not self.registry.is_warm(model.name)
-        grant = await self._granted(model, cost, excluded)
-        slot = Slot(grant, began := time.monotonic(), began - asked, cold)
-        self._metrics.queue_seconds_of(model.name).observe(slot.waited)
+        asked = time.monotonic()
+        ticket = next(self._tickets)
+        effects = self.switchboard.arrive(ticket, model, cost, asked, excluded)
+        if len(effects) == 1 and isinstance(effects[0], Granted):
+            self._changed.set()
+            slot = Slot(effects[0], asked, 0.0, cold=False)
+        else:
+            cold = not self.registry.is_warm(model.name)
+            grant = await self._waited(ticket, model, effects)
+            slot = Slot(grant, began := time.monotonic(), began - asked, cold)
+        self._metrics.queue_seconds.observe(model.name, slot.waited)
         return slot
 
     def give_back(self, slot: Slot) -> None:
         """The place is free again."""
         seconds = time.monotonic() - slot.began
-        self._metrics.worker_seconds_of(slot.endpoint.model).observe(seconds)
+        self._metrics.worker_seconds.observe(slot.endpoint.model, seconds)
         self._do(self.switchboard.release(slot.grant, seconds if slot.served else None))
-
-    async def _granted(self, model: Model, cost: float, excluded: Collection[str]) -> Granted:
-        ticket = next(self._tickets)
-        effects = self.switchboard.arrive(ticket, model, cost, time.monotonic(), excluded)
-        if len(effects) == 1 and isinstance(effects[0], Granted):
-            self._changed.set()
-            return effects[0]
-        return await self._waited(ticket, model, effects)
 
     async def _waited(self, ticket: int, model: Model, effects: list[Effect]) -> Granted:
         future: asyncio.Future[Granted] = asyncio.get_running_loop().create_future()

@@ -99,7 +99,7 @@ class JobRoutes:
         finally:
             self.in_flight -= 1
             await body.close()
-            self._metrics.jobs_of(job.model, job.status, job.reason).inc()
+            self._metrics.jobs.ended(job.model, job.status, job.reason)
             self.log.ended(job.request_id, job.model, job.status, job.reason)
 
     async def _serve(self, job: Job, method: str) -> None:

@@ -1,32 +1,91 @@
-"""What Prometheus sees of the orchestrator. The model label is a resource's name; no prompt, caller or address is a label."""
+"""What Prometheus sees of the orchestrator. The model label is a resource's name; no prompt, caller or address is a label.
 
-from functools import cache
+What is counted for each job lies in plain dictionaries and becomes metrics when somebody looks: the client library's own counters
+would cost a twelfth of the job path.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import bisect
+from collections import Counter as Count
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
+class JobCounts(Collector):
+    """How many jobs ended in which way."""
+
+    _labelnames = ("model", "status", "reason")
+
+    def __init__(self) -> None:
+        self._counts: Count[tuple[str, int, str]] = Count()
+
+    def ended(self, model: str, status: int, reason: str) -> None:
+        """One more."""
+        self._counts[model, status, reason] += 1
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """The metric without values."""
+        yield CounterMetricFamily("stoker_jobs", "Jobs by model, status and reason.", labels=self._labelnames)
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts as they are now."""
+        (family,) = self.describe()
+        for (model, status, reason), count in sorted(self._counts.items()):
+            family.add_metric([model, str(status), reason], count)
+        yield family
+
+
+class JobTimes(Collector):
+    """A histogram of seconds by model."""
+
+    _labelnames = ("model",)
+
+    def __init__(self, name: str, words: str) -> None:
+        self._name = name
+        self._words = words
+        self._buckets: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def observe(self, model: str, seconds: float) -> None:
+        """One more job took so long."""
+        if model not in self._buckets:
+            self._buckets[model], self._sums[model] = [0] * (len(_SECONDS) + 1), 0.0
+        self._buckets[model][bisect.bisect_left(_SECONDS, seconds)] += 1
+        self._sums[model] += seconds
+
+    def describe(self) -> Iterator[HistogramMetricFamily]:
+        """The metric without values."""
+        yield HistogramMetricFamily(self._name, self._words, labels=self._labelnames)
+
+    def collect(self) -> Iterator[Metric]:
+        """The histograms as they are now."""
+        (family,) = self.describe()
+        for model, counts in sorted(self._buckets.items()):
+            bounds = [*map(str, map(float, _SECONDS)), "+Inf"]
+            family.add_metric([model], [(bound, sum(counts[: place + 1])) for place, bound in enumerate(bounds)], self._sums[model])
+        yield family
+
+
 class Metrics:
-    """The orchestrator's counters, in a registry of their own. Those of each job have a quick way to their children by label."""
+    """The orchestrator's counters, in a registry of their own."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.jobs = Counter("stoker_jobs", "Jobs by model, status and reason.", ["model", "status", "reason"], registry=registry)
+        self.jobs = JobCounts()
+        self.queue_seconds = JobTimes("stoker_job_queue_seconds", "Seconds in line.")
+        self.worker_seconds = JobTimes("stoker_job_worker_seconds", "Seconds on a worker.")
+        for collector in (self.jobs, self.queue_seconds, self.worker_seconds):
+            registry.register(collector)
         self.retries = Counter("stoker_job_retries", "Jobs sent to a second worker.", ["model"], registry=registry)
         self.wakes = Counter("stoker_wakes", "First workers asked for.", ["model"], registry=registry)
         self.in_flight = Gauge("stoker_jobs_in_flight", "Jobs on workers.", ["model"], registry=registry)
         self.waiting = Gauge("stoker_jobs_waiting", "Jobs in line.", ["model"], registry=registry)
-        self.queue_seconds = Histogram(
-            "stoker_job_queue_seconds", "Seconds in line.", ["model"], buckets=_SECONDS, registry=registry
-        )
-        self.worker_seconds = Histogram(
-            "stoker_job_worker_seconds", "Seconds on a worker.", ["model"], buckets=_SECONDS, registry=registry
-        )
         self.endpoints = Gauge("stoker_endpoints", "Endpoints by state.", ["state"], registry=registry)
-        self.jobs_of = cache(self.jobs.labels)
-        self.queue_seconds_of = cache(self.queue_seconds.labels)
-        self.worker_seconds_of = cache(self.worker_seconds.labels)
         self.generation = Gauge("stoker_capabilities_generation", "Changes of what is advertised.", registry=registry)
 
     def text(self) -> bytes:

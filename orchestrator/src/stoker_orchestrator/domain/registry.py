@@ -1,6 +1,6 @@
 """Which models and endpoints exist, and what is in flight on them."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen, Synced
@@ -15,7 +15,9 @@ class Registry:
     def __init__(self) -> None:
         self.synced = False
         self._models: dict[str, Model] = {}
+        self._by_id: dict[tuple[Pipeline, str], list[Model]] = {}
         self._endpoints: dict[str, Endpoint] = {}
+        self._of_model: dict[str, list[Endpoint]] = {}
         self._job_seconds: dict[str, float] = {}
 
     def apply(self, event: FleetEvent) -> None:
@@ -23,22 +25,39 @@ class Registry:
         match event:
             case ModelSeen(model):
                 self._models[model.name] = model
+                self._order()
             case ModelGone(name):
                 self._models.pop(name, None)
+                self._order()
                 self._job_seconds.pop(name, None)
             case EndpointSeen():
                 self._see(event)
             case EndpointGone(identity):
-                self._endpoints.pop(identity, None)
+                self._forget(identity)
             case Synced():
                 self.synced = True
 
     def _see(self, event: EndpointSeen) -> None:
         known = self._endpoints.get(event.id)
         if known is None:
-            self._endpoints[event.id] = Endpoint(event.id, event.model, event.address, event.capacity, event.state)
+            endpoint = Endpoint(event.id, event.model, event.address, event.capacity, event.state)
+            self._endpoints[event.id] = endpoint
+            self._of_model.setdefault(event.model, []).append(endpoint)
         else:
             known.address, known.capacity, known.state = event.address, event.capacity, event.state
+
+    def _forget(self, identity: str) -> None:
+        gone = self._endpoints.pop(identity, None)
+        if gone is not None:
+            left = [endpoint for endpoint in self._of_model.pop(gone.model) if endpoint is not gone]
+            if left:
+                self._of_model[gone.model] = left
+
+    def _order(self) -> None:
+        """Models by what jobs call them, so that a job need not look through all."""
+        self._by_id = {}
+        for model in self.models:
+            self._by_id.setdefault((model.pipeline, model.model_id), []).append(model)
 
     @property
     def models(self) -> list[Model]:
@@ -56,19 +75,18 @@ class Registry:
 
     def find(self, pipeline: Pipeline, model_id: str) -> Model | None:
         """The model with this id; a warm one first where several resources have it."""
-        found = [model for model in self._models.values() if model.model_id == model_id and model.pipeline is pipeline]
-        if len(found) < 2:  # noqa: PLR2004 - nothing to choose from
-            return found[0] if found else None
-        found.sort(key=lambda model: model.name)
-        return max(found, key=lambda model: (self.is_warm(model.name), model.warm))
+        found = self._by_id.get((pipeline, model_id), [])
+        if len(found) > 1:
+            return max(found, key=lambda model: (self.is_warm(model.name), model.warm))
+        return found[0] if found else None
 
     def of_pipeline(self, pipeline: Pipeline) -> list[Model]:
         """The models of one pipeline, by name."""
         return [model for model in self.models if model.pipeline is pipeline]
 
-    def endpoints_of(self, name: str) -> Iterator[Endpoint]:
+    def endpoints_of(self, name: str) -> Sequence[Endpoint]:
         """The endpoints of one model, in the order in which they came."""
-        return (endpoint for endpoint in self._endpoints.values() if endpoint.model == name)
+        return self._of_model.get(name, ())
 
     def is_warm(self, name: str) -> bool:
         """Whether a worker has the model loaded and takes jobs."""

@@ -1,0 +1,39 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from stoker_orchestrator.app.metrics import Metrics
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """Every sample as Prometheus reads it, by its name and its label values in the order of their names."""
+    families = text_string_to_metric_families(metrics.text().decode())
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_jobs_are_counted_by_how_they_ended() -> None:
+    metrics = Metrics()
+    for status, reason in ((200, "answered"), (200, "answered"), (503, "line_full")):
+        metrics.jobs.ended("m", status, reason)
+
+    seen = samples(metrics)
+
+    assert seen["stoker_jobs_total", "m", "answered", "200"] == 2
+    assert seen["stoker_jobs_total", "m", "line_full", "503"] == 1
+
+
+def test_each_time_is_in_its_bucket_and_in_all_above() -> None:
+    metrics = Metrics()
+    for seconds in (0.005, 0.006, 7.0, 10_000.0):
+        metrics.worker_seconds.observe("m", seconds)
+
+    seen = samples(metrics)
+    buckets = {
+        bound: seen["stoker_job_worker_seconds_bucket", bound, "m"] for bound in ("0.005", "0.01", "5.0", "10.0", "600.0", "+Inf")
+    }
+
+    assert buckets == {"0.005": 1, "0.01": 2, "5.0": 2, "10.0": 3, "600.0": 3, "+Inf": 4}
+    assert seen["stoker_job_worker_seconds_count", "m"] == 4
+    assert seen["stoker_job_worker_seconds_sum", "m"] == 10_007.011
