@@ -36,6 +36,10 @@ class GatheringTransport:
         self._flush()
         self._transport.close()
 
+    def is_closing(self) -> bool:
+        """Asked after each answer, so not worth the way round."""
+        return self._transport.is_closing()
+
     def _flush(self) -> None:
         data = b"".join(self._waiting)
         self._waiting.clear()
