@@ -299,53 +299,6 @@ async def test_a_workers_own_refusal_passes_through(status: int) -> None:
     assert other.requests == []
 
 
-async def caller_who_hangs_up(here: World, when: asyncio.Event) -> None:
-    """A request whose caller closes the connection once `when` is set."""
-    messages = [{"type": "http.request", "body": b'{"prompt":"p","model_id":"org/m"}', "more_body": False}]
-
-    async def receive() -> Any:
-        if messages:
-            return messages.pop()
-        await when.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(_: Any) -> None:
-        """Nobody listens."""
-
-    scope = {"type": "http", "method": "POST", "path": "/text-to-image", "headers": []}
-    await here.app(scope, receive, send)
-
-
-async def test_a_caller_who_hangs_up_leaves_the_line_and_the_model_is_woken_all_the_same() -> None:
-    async with world() as here:
-        gone = asyncio.Event()
-        call = asyncio.create_task(caller_who_hangs_up(here, gone))
-        await until(lambda: here.waiting == 1)
-        gone.set()
-        await call
-
-        assert here.waiting == 0
-        assert here.fleet.woken == ["m"]
-
-
-async def test_a_caller_who_hangs_up_cancels_the_job_on_its_worker_and_frees_the_slot() -> None:
-    async def long(_: web.Request) -> web.StreamResponse:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async with world() as here:
-        worker = await here.worker("w", long)
-        gone = asyncio.Event()
-        call = asyncio.create_task(caller_who_hangs_up(here, gone))
-        await until(lambda: worker.requests)
-        gone.set()
-        await call
-        await until(lambda: worker.cancelled)
-        worker.behaviour = echo
-
-        assert (await here.post(json=JOB)).status_code == 200
-
-
 async def test_readiness_changes_show_in_capabilities_and_in_the_condition() -> None:
     async with world() as here:
         await until(lambda: here.fleet.shown["m"].reason == "Cold")

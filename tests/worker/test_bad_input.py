@@ -4,7 +4,6 @@ import io
 import struct
 import zlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,7 +12,6 @@ from PIL import Image
 
 from stoker_contracts.jobs import MAX_PROMPT_BYTES, MAX_UPLOAD_BYTES
 from stoker_contracts.pipelines import FACTS, Pipeline
-from stoker_worker.app.process import main
 from stoker_worker.app.requests import MAX_FORM_BYTES
 from tests.worker.test_http import settings, worker
 
@@ -281,39 +279,3 @@ async def test_an_endless_upload_is_stopped_at_the_limit() -> None:
         answer = await client.post("/image-to-image", content=endless(), headers=headers)
 
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, f"the body is larger than {MAX_FORM_BYTES} bytes")
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("PIPELINE", "text-to-text"),
-        ("PIPELINE", ""),
-        ("MODEL_ID", ""),
-        ("MODEL_ID", "x" * 257),
-        ("ENGINE", "magic"),
-        ("CAPACITY", "0"),
-        ("CAPACITY", "65"),
-        ("PORT", "65536"),
-        ("DRAIN_SECONDS", "-1"),
-        ("DEVICE", "tpu"),
-        ("GPU_MEMORY_BUDGET_BYTES", "0"),
-        ("OPTIMIZATION", "warp"),
-        ("STUB_SCRIPT", "{"),
-        ("STUB_SCRIPT", '{"step_seconds": -1}'),
-        ("STUB_SCRIPT", '{"surprise": 1}'),
-        ("LOG_LEVEL", "LOUD"),
-        ("WORKER_MAX_STEPS", "0"),
-        ("WORKER_MAX_PIXELS", "1"),
-        ("WORKER_MAX_IMAGES", "none"),
-    ],
-)
-def test_a_bad_setting_ends_the_start_with_the_name_of_its_variable(
-    variable: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    message = tmp_path / "termination-message"
-    good = {"PIPELINE": "text-to-image", "MODEL_ID": "m", "ENGINE": "stub", "TERMINATION_MESSAGE_PATH": str(message)}
-    for name, text in (good | {variable: value}).items():
-        monkeypatch.setenv(name, text)
-
-    assert main() == 2
-    assert message.read_text().startswith(f"SettingsInvalid: {variable}")

@@ -1,0 +1,43 @@
+"""Settings of a worker that are refused at its start."""
+
+from pathlib import Path
+
+import pytest
+
+from stoker_worker.app.process import main
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PIPELINE", "text-to-text"),
+        ("PIPELINE", ""),
+        ("MODEL_ID", ""),
+        ("MODEL_ID", "x" * 257),
+        ("ENGINE", "magic"),
+        ("CAPACITY", "0"),
+        ("CAPACITY", "65"),
+        ("PORT", "65536"),
+        ("DRAIN_SECONDS", "-1"),
+        ("DEVICE", "tpu"),
+        ("GPU_MEMORY_BUDGET_BYTES", "0"),
+        ("OPTIMIZATION", "warp"),
+        ("STUB_SCRIPT", "{"),
+        ("STUB_SCRIPT", '{"step_seconds": -1}'),
+        ("STUB_SCRIPT", '{"surprise": 1}'),
+        ("LOG_LEVEL", "LOUD"),
+        ("WORKER_MAX_STEPS", "0"),
+        ("WORKER_MAX_PIXELS", "1"),
+        ("WORKER_MAX_IMAGES", "none"),
+    ],
+)
+def test_a_bad_setting_ends_the_start_with_the_name_of_its_variable(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    message = tmp_path / "termination-message"
+    good = {"PIPELINE": "text-to-image", "MODEL_ID": "m", "ENGINE": "stub", "TERMINATION_MESSAGE_PATH": str(message)}
+    for name, text in (good | {variable: value}).items():
+        monkeypatch.setenv(name, text)
+
+    assert main() == 2
+    assert message.read_text().startswith(f"SettingsInvalid: {variable}")
