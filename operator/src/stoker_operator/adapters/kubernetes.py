@@ -9,26 +9,28 @@ import httpx2
 import lightkube
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ApiError
-from lightkube.generic_resource import create_namespaced_resource
-from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import ConfigMap, Event, PersistentVolumeClaim, Pod
+from lightkube.generic_resource import GenericNamespacedResource, create_api_info, create_namespaced_resource
 from lightkube.types import PatchType
 
 from stoker_contracts import names
 from stoker_operator.adapters.port import ClusterError, Json, Kind, RefusedError
 
-ModelDeployment = create_namespaced_resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
+
+def _plain_resource(group: str, version: str, kind: str, plural: str) -> Any:
+    """A kind whose objects stay the dictionaries that the API server sent, fields of newer versions included."""
+    return type(kind, (GenericNamespacedResource,), {"_api_info": create_api_info(group, version, kind, plural)})
+
 
 REQUEST_SECONDS = 15.0
 _PAGE = 500
 _NOT_FOUND, _CONFLICT, _TOO_MANY, _SERVER_ERROR = 404, 409, 429, 500
 _RESOURCES: dict[Kind, Any] = {
-    Kind.MODEL_DEPLOYMENT: ModelDeployment,
-    Kind.DEPLOYMENT: Deployment,
-    Kind.POD: Pod,
-    Kind.CONFIG_MAP: ConfigMap,
-    Kind.CLAIM: PersistentVolumeClaim,
-    Kind.EVENT: Event,
+    Kind.MODEL_DEPLOYMENT: create_namespaced_resource(names.GROUP, names.VERSION, names.KIND, names.PLURAL),
+    Kind.DEPLOYMENT: _plain_resource("apps", "v1", "Deployment", "deployments"),
+    Kind.POD: _plain_resource("", "v1", "Pod", "pods"),
+    Kind.CONFIG_MAP: _plain_resource("", "v1", "ConfigMap", "configmaps"),
+    Kind.CLAIM: _plain_resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    Kind.EVENT: _plain_resource("", "v1", "Event", "events"),
 }
 
 
@@ -109,8 +111,7 @@ class Kubernetes:
         """Create an Event, unless it is there. Raises ClusterError and RefusedError."""
         try:
             async with _translated():
-                made: Any = Event.from_dict(event)
-                await self._client.create(made)
+                await self._client.create(_RESOURCES[Kind.EVENT](event))
         except RefusedError as refused:
             if refused.code != _CONFLICT:
                 raise

@@ -1,13 +1,14 @@
 """kopf as an informer: every change in the cluster becomes keys in the queue, and nothing else happens here.
 
-kopf ends all its work at the first watch event that it does not understand (an ERROR of 500 or 504, half a line), and then
-cancels every task of its event loop. So it has a thread and a loop of its own, and whoever runs it starts it again.
+kopf ends all its work at the first watch event that it does not understand (an ERROR of 500 or 504, half a line). It then
+cancels every task of its event loop, once, and waits for their end; a watch whose cancellation is swallowed keeps it waiting
+for ever. So it has a thread and a loop of its own, and is ended from here.
 """
 
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,9 @@ OUR_CHILDREN = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY},{names.LABEL_MODEL_
 OUR_CONFIGS = f"{names.LABEL_MODELS_CONFIG}=true"
 RECONNECT_PAUSES = (0.2, 0.5, 1, 2, *[3] * 60)
 """Seconds between kopf's tries to reach the API server; after the last one it gives up and is started again."""
+_CANCELLATIONS = 5
+_FAREWELL_SECONDS = 1.0
+"""How long kopf may take to close its connections before it is cancelled again."""
 
 
 def build_registry(sink: Sink, login: Callable[..., kopf.ConnectionInfo | None]) -> kopf.OperatorRegistry:
@@ -112,7 +116,7 @@ class Watch:
 
     async def _operate(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await kopf.operator(
+        roots = await kopf.spawn_tasks(
             registry=build_registry(self.sink, login_with(self.kubeconfig)),
             settings=build_settings(),
             namespaces=[self.namespace],
@@ -120,3 +124,21 @@ class Watch:
             stop_flag=self._stop,
             ready_flag=self.ready,
         )
+        ended, _ = await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
+        self.ready.clear()
+        await _end_all(roots)
+        for task in ended:
+            task.result()
+
+
+async def _end_all(roots: Collection[asyncio.Task[None]]) -> None:
+    """End every other task of this loop. One that swallows its cancellation gets another, but for kopf's roots: they clean up."""
+    spared: set[asyncio.Task[Any] | None] = {asyncio.current_task()}
+    for _ in range(_CANCELLATIONS):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return
+        for task in others - spared:
+            task.cancel()
+        await asyncio.wait(others, timeout=_FAREWELL_SECONDS)
+        spared.update(roots)
