@@ -28,25 +28,26 @@ class Rest:
             timeout=httpx2.Timeout(10, pool=None),
             limits=httpx2.Limits(max_connections=_CONNECTIONS),
         )
+        self._under_way: set[asyncio.Task[httpx2.Response]] = set()
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Let requests under way end, then close the connections."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._client.aclose()
 
     async def create(self, path: str, item: Item) -> None:
         """Create `item` under `path`; it may be there already. Raises httpx2.HTTPError."""
-        answer = await self._client.post(path, json=item)
+        answer = await self._send("POST", path, json=item)
         if answer.status_code != httpx2.codes.CONFLICT:
             answer.raise_for_status()
 
     async def patch(self, path: str, change: Item, kind: str = STRATEGIC_MERGE) -> bool:
         """Patch what is at `path`; False where it is gone. Raises httpx2.HTTPError."""
-        answer = await self._client.patch(path, json=change, headers={"Content-Type": kind})
-        return _found(answer)
+        return _found(await self._send("PATCH", path, json=change, headers={"Content-Type": kind}))
 
     async def delete(self, path: str, options: Item | None = None) -> bool:
         """Delete what is at `path`; False where it is gone. Raises httpx2.HTTPError."""
-        return _found(await self._client.request("DELETE", path, json=options or {}))
+        return _found(await self._send("DELETE", path, json=options or {}))
 
     async def follow(self, path: str, selector: str) -> AsyncIterator[list[Item] | tuple[str, Item]]:
         """Everything that matches the field selector as a list, then each change as ``(type, item)``, for ever.
@@ -55,12 +56,22 @@ class Rest:
         """
         while True:
             try:
-                listing = (await self._client.get(path, params={"fieldSelector": selector})).raise_for_status().json()
+                listing = (await self._send("GET", path, params={"fieldSelector": selector})).raise_for_status().json()
                 yield listing["items"]
                 async for change in self._watch(path, selector, listing["metadata"]["resourceVersion"]):
                     yield change
             except (httpx2.HTTPError, ValueError):
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
+        """Send in a task of its own, which goes on where the caller is cancelled.
+
+        httpcore does not close a connection that is cancelled in its TLS handshake.
+        """
+        sending = asyncio.create_task(self._client.request(method, path, **request))
+        self._under_way.add(sending)
+        sending.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(sending)
 
     async def _watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, Item]]:
         params = {"fieldSelector": selector, "watch": "true", "resourceVersion": version}

@@ -1,6 +1,7 @@
 """A TCP way to a server on loopback that a test can cut, break off and freeze."""
 
 import asyncio
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -12,9 +13,9 @@ class Line:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._open: set[asyncio.StreamWriter] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._silent = asyncio.Event()
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -22,10 +23,9 @@ class Line:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        calls = set(self._calls)
         self.cut()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await asyncio.gather(*calls, return_exceptions=True)
 
     def cut(self) -> None:
         """Nobody gets through, and everybody is told at once."""
@@ -35,38 +35,49 @@ class Line:
 
     async def mend(self) -> None:
         """After `cut`: listen again on the same port."""
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def break_off(self) -> None:
         """End the connections that there are; new ones get through."""
-        for writer in self._open:
-            writer.transport.abort()
-        self._open.clear()
+        for call in self._calls:
+            call.cancel()
 
     def freeze(self) -> None:
         """The connections that there are pass nothing any more, and nobody is told; new ones get through."""
-        for pump in self._pumps:
-            pump.cancel()
+        self._silent.set()
+        self._silent = asyncio.Event()
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._open.add(back)
-        for source, sink in ((reader, back), (there, writer)):
-            pump = asyncio.create_task(self._pump(source, sink))
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        call = asyncio.create_task(self._pass_on(reader, writer))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while chunk := await source.read(_CHUNK):
-                sink.write(chunk)
-                await sink.drain()
-        except OSError:
-            pass
-        sink.transport.abort()
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection from its beginning to its end."""
+        silent = self._silent
+        with suppress(OSError):
+            try:
+                there, back = await asyncio.open_connection("127.0.0.1", self._target)
+                try:
+                    await asyncio.gather(_pump(reader, back, silent), _pump(there, writer, silent))
+                finally:
+                    await _aborted(back)
+            finally:
+                await _aborted(writer)
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, silent: asyncio.Event) -> None:
+    while chunk := await source.read(_CHUNK):
+        if silent.is_set():
+            await asyncio.Event().wait()
+        sink.write(chunk)
+        await sink.drain()
+    sink.transport.abort()
+
+
+async def _aborted(writer: asyncio.StreamWriter) -> None:
+    """Close without a goodbye, and wait until it is so."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
