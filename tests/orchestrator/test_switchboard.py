@@ -86,6 +86,14 @@ def test_a_worker_that_starts_already_is_not_asked_for_again() -> None:
     assert board.expire(now=1) == []
 
 
+def test_a_worker_on_its_way_out_does_not_keep_a_new_one_from_being_asked_for() -> None:
+    board = switchboard()
+    board.apply(endpoint("leaving", state=EndpointState.DRAINING))
+
+    assert board.arrive(1, M, 1, now=0) == [Wake("m")]
+    assert board.expire(now=1) == [Wake("m")]
+
+
 def test_a_wake_that_brought_nothing_is_repeated_while_jobs_wait() -> None:
     board = switchboard()
     board.arrive(1, M, 1, now=0)

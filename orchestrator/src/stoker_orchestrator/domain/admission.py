@@ -41,17 +41,17 @@ def admit(
     endpoint = None if waiting else choose(registry.endpoints_of(model.name), excluded)
     if endpoint is not None:
         return Serve(endpoint)
-    alive = [each for each in registry.endpoints_of(model.name) if each.id not in excluded]
+    others = [each for each in registry.endpoints_of(model.name) if each.id not in excluded]
     if not registry.is_warm(model.name):
         if model.obstacle is not None:
             return unavailable(model)
-        if not alive and not model.startable:
+        if not others and not model.startable:
             words = f"{model.model_id} has no worker, and none may be started"
             return Refusal(503, ErrorType.MODEL_UNAVAILABLE, words, "not_startable", 30)
     if waiting >= line_limit:
         words = f"{waiting} jobs wait for {model.model_id} already; try again later"
         return Refusal(429, ErrorType.OVERLOADED, words, "line_full", retry_after=5)
-    return Hold(wake=not alive)
+    return Hold(wake=not any(each.coming for each in others))
 
 
 def unavailable(model: Model) -> Refusal:

@@ -53,6 +53,11 @@ class Endpoint:
     version: str = field(default="", compare=False)
 
     @property
+    def coming(self) -> bool:
+        """Whether it takes jobs now, or will. One that drains may take as long as its longest job, and then it is gone."""
+        return self.state is not EndpointState.DRAINING
+
+    @property
     def free(self) -> int:
         """Jobs that it takes on top of those it has."""
         return max(0, self.capacity - self.in_flight) if self.state is EndpointState.READY else 0

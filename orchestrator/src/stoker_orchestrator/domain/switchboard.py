@@ -93,7 +93,8 @@ class Switchboard:
         for name, line in list(self._lines.items()):
             effects.extend(Refused(job.ticket, self._too_late(name)) for job in line.expired(now))
             model = self.registry.model(name)
-            if line and model is not None and model.startable and not any(self.registry.endpoints_of(name)):
+            coming = any(endpoint.coming for endpoint in self.registry.endpoints_of(name))
+            if line and model is not None and model.startable and not coming:
                 effects.append(Wake(name))
             if not line:
                 del self._lines[name]
