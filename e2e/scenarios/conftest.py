@@ -7,6 +7,7 @@ import pytest
 
 from e2e.release import RESOURCES, Release, exists, image_values, install, merged
 from e2e.stage import Stage, prepared
+from stoker_contracts import names
 
 SMALL = {"cpu": "50m", "memory": "256Mi"}
 
@@ -28,8 +29,9 @@ def stage() -> Stage:
 def stub(stage: Stage) -> Release:
     """A release whose workers follow a script; its models come from the tests."""
     worker = {"engine": "stub", "gpu": {"count": 0}, "resources": SMALL, "allowedImagePrefixes": ["stoker.dev/"]}
-    values = {"worker": worker}
-    return install(stage.cluster, "stoker", 30935, merged(image_values(stage.images, "worker-stub"), values))
+    return _without_models(
+        install(stage.cluster, "stoker", 30935, merged(image_values(stage.images, "worker-stub"), {"worker": worker}))
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,15 @@ def real(stage: Stage, stub: Release) -> Release:
     weights = {"image": {"reference": stage.images["tiny-models"]}}
     resources = {"cpu": "100m", "memory": "2Gi"}
     values = {"crds": {"install": False}, "worker": {"gpu": {"count": 0}, "resources": resources, "weights": weights}}
-    return install(stage.cluster, "real", 30936, merged(image_values(stage.images, "worker"), values))
+    return _without_models(install(stage.cluster, "real", 30936, merged(image_values(stage.images, "worker"), values)))
+
+
+def _without_models(release: Release) -> Release:
+    """A cluster that was kept may have resources of the run before."""
+    workers = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY},{names.LABEL_MODEL_DEPLOYMENT}"
+    release.kubectl("delete", RESOURCES, "--all")
+    release.kubectl("wait", "pods", "--for=delete", "--selector", workers, "--timeout=120s")
+    return release
 
 
 @pytest.fixture

@@ -91,3 +91,21 @@ def test_a_deleted_resource_takes_everything_of_it_away(stub: Release, http: htt
     eventually(lambda: "org/brief" not in offers(http))
     eventually(lambda: not stub.list("pods,deployments,replicasets", "stoker.dev/model-deployment=brief"), seconds=60)
     assert send(http, "org/brief").status_code == httpx2.codes.NOT_FOUND
+
+
+def test_a_worker_deleted_while_it_starts_is_gone_at_once(stub: Release, http: httpx2.Client) -> None:
+    stub.apply(model_deployment("hasty", warm=True, script={"load_seconds": 1}))
+    worker = eventually(lambda: started(stub, "hasty"), every=0.01)
+
+    stub.delete("pod", worker, "--wait=false")
+
+    eventually(lambda: stub.get("pod", worker) is None)
+    stub.delete(RESOURCES, "hasty")
+
+
+def started(release: Release, name: str) -> str:
+    """The worker pod of `name` whose container has just been started; empty before that."""
+    for pod in pods(release, name):
+        if any("running" in each["state"] for each in pod["status"].get("containerStatuses", [])):
+            return str(pod["metadata"]["name"])
+    return ""

@@ -51,6 +51,10 @@ def test_the_pod_has_no_way_to_the_api_server_and_knows_no_services() -> None:
     assert pod()["enableServiceLinks"] is False
 
 
+def test_a_worker_is_not_the_first_process_of_its_namespace_and_so_hears_signals_from_the_start() -> None:
+    assert pod()["shareProcessNamespace"] is True
+
+
 def test_the_deployment_belongs_to_its_resource_and_has_its_name() -> None:
     metadata = rendered()["metadata"]
 

@@ -30,6 +30,9 @@ def pod_spec(asked: Wanted) -> Json:
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # The first process of a container does not hear SIGTERM before it listens for it; a worker deleted while it starts would
+        # then stay for its whole grace period. Behind the pod's own first process it ends at once.
+        "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": math.ceil(_drain_seconds(asked)) + STOP_MARGIN_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
