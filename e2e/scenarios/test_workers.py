@@ -93,7 +93,7 @@ def test_a_deleted_resource_takes_everything_of_it_away(stub: Release, http: htt
     assert send(http, "org/brief").status_code == httpx2.codes.NOT_FOUND
 
 
-def test_a_worker_deleted_while_it_starts_is_gone_at_once(stub: Release, http: httpx2.Client) -> None:
+def test_a_worker_deleted_while_it_starts_is_gone_at_once(stub: Release) -> None:
     stub.apply(model_deployment("hasty", warm=True, script={"load_seconds": 1}))
     worker = eventually(lambda: started(stub, "hasty"), every=0.01)
 
