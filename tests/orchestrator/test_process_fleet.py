@@ -107,13 +107,15 @@ async def test_no_worker_outlives_an_orchestrator_that_is_killed(tmp_path: Path)
     orchestrator = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "stoker_orchestrator", env=variables, stderr=asyncio.subprocess.DEVNULL
     )
-    await until(lambda: children_of(orchestrator.pid), every=0.05)
-    (worker,) = children_of(orchestrator.pid)
+    workers: list[int] = []
+    while not workers:
+        workers = children_of(orchestrator.pid)
+        await asyncio.sleep(0.05)
 
     orchestrator.kill()
     await orchestrator.wait()
 
-    await until(lambda: not Path(f"/proc/{worker}").exists(), every=0.02)
+    await until(lambda: not Path(f"/proc/{workers[0]}").exists(), every=0.02)
 
 
 async def test_a_bad_entry_is_left_out_and_the_others_live(tmp_path: Path) -> None:

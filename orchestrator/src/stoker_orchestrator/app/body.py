@@ -68,7 +68,7 @@ class Body:
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._pump: asyncio.Task[None] | None = None
-        self._grown = asyncio.Event()
+        self._grown: asyncio.Event | None = None
         self._failure: Exception | None = None
         self.size = 0
         self.whole = False
@@ -78,7 +78,8 @@ class Body:
         """Read the first part, or be interrupted with StalledError; when that is all, nothing runs beside the job."""
         await self._read(interruption)
         if not self.whole:
-            self._pump = asyncio.create_task(self._read_on())
+            self._grown = asyncio.Event()
+            self._pump = asyncio.create_task(self._read_on(self._grown))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body from its first byte, as far as it is there and then as it comes; may be called again."""
@@ -92,6 +93,7 @@ class Body:
                 raise self._failure
             if self.whole:
                 return
+            assert self._grown is not None  # noqa: S101 - the body has been started
             self._grown.clear()
             await self._grown.wait()
 
@@ -122,15 +124,15 @@ class Body:
         self._budget.give_back(self.size)
         self.size = 0
 
-    async def _read_on(self) -> None:
+    async def _read_on(self, grown: asyncio.Event) -> None:
         try:
             with Interruption() as interruption:
                 while not self.whole:
                     await self._read(interruption)
-                    self._grown.set()
+                    grown.set()
         except (BodyTooLargeError, BudgetSpentError, StalledError, CallerGoneError) as error:
             self._failure = error
-            self._grown.set()
+            grown.set()
 
     async def _read(self, interruption: Interruption) -> None:
         self._timers.start(self, self._stall_seconds, lambda: interruption.stop(StalledError()))

@@ -50,24 +50,23 @@ _SHORT = 4096
 
 @dataclass(slots=True)
 class Job:
-    """One request on its way. `started` once the caller has the head of an answer: from then on nothing else can be said."""
+    """One request on its way.
+
+    `declared` is the length of its body, where the caller has said so; `started` is set once the caller has the head of an
+    answer: from then on nothing else can be said.
+    """
 
     path: Path
     headers: Mapping[bytes, bytes]
     body: Body
     send: Send
     request_id: str
+    declared: int | None
     told: list[tuple[bytes, bytes]] = field(default_factory=list)
     model: str = ""
     status: int = 0
     reason: str = ""
     started: bool = False
-
-    @property
-    def declared(self) -> int | None:
-        """How long the body will be, where the caller has said so."""
-        length = self.headers.get(b"content-length", b"")
-        return int(length) if length.isdigit() else None
 
 
 class JobRoutes:
@@ -89,7 +88,7 @@ class JobRoutes:
         headers = dict(scope["headers"])
         settings = self._settings
         body = Body(receive, settings.max_body_bytes, self._budget, settings.body_stall_seconds, self._timers)
-        job = Job(path, headers, body, send, request_id(headers))
+        job = Job(path, headers, body, send, request_id(headers), _declared(headers))
         job.told.append((_REQUEST_ID, job.request_id.encode()))
         self.in_flight += 1
         try:
@@ -194,10 +193,15 @@ class JobRoutes:
         await send_refusal(job.send, refusal, job.told)
 
 
+def _declared(headers: Mapping[bytes, bytes]) -> int | None:
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() else None
+
+
 def request_id(headers: Mapping[bytes, bytes]) -> str:
     """The caller's own id for the request, where it is a sane one, else a new one."""
-    given = headers.get(_REQUEST_ID, b"")
-    return given.decode() if _SANE_ID.fullmatch(given) else f"{_PROCESS}-{next(_NUMBERS):08x}"
+    given = headers.get(_REQUEST_ID)
+    return given.decode() if given and _SANE_ID.fullmatch(given) else f"{_PROCESS}-{next(_NUMBERS):08x}"
 
 
 def _onward(job: Job) -> list[tuple[bytes, bytes]]:

@@ -53,7 +53,7 @@ def job_path(path: str) -> Path | None:
     return Path(BY_ROUTE[f"/{route}"], name) if f"/{route}" in BY_ROUTE else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """The model that is meant, and what the job declares to cost."""
 
