@@ -216,7 +216,8 @@ class World:
                     if ticket in self.waiting:
                         self.waiting.remove(ticket)
                 case Wake():
-                    assert not list(self.board.registry.endpoints_of("m"))
+                    states = {each.state for each in self.board.registry.endpoints_of("m")}
+                    assert states <= {EndpointState.DRAINING}, "who has a worker is not asked for one"
 
     def check(self) -> None:
         load = Counter(grant.endpoint.id for grant in self.running.values())
