@@ -13,7 +13,7 @@ def test_a_quantile_is_a_value_that_so_many_do_not_exceed(values: list[float], s
     assert quantile(values, share) == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.0, 0.0), (0.012345, 0.0123), (12345.0, 12300.0), (-0.5555, -0.556)])
+@pytest.mark.parametrize(("value", "expected"), [(0.0, 0.0), (0.012345, 0.0123), (12345.0, 12300.0), (-0.5559, -0.556)])
 def test_a_figure_keeps_its_leading_digits(value: float, expected: float) -> None:
     assert rounded(value) == expected
 
