@@ -47,7 +47,7 @@ async def test_a_resource_gets_its_deployment_and_its_status() -> None:
 
 
 async def test_a_second_reconcile_writes_nothing() -> None:
-    cluster = FakeCluster(made.resource(warm=True), made.ready_pod())
+    cluster = FakeCluster(made.resource(warm=True), made.deployment(), made.ready_pod())
     await reconciler(cluster).reconcile(MODEL)
     cluster.writes.clear()
 
@@ -145,7 +145,7 @@ async def test_an_event_that_cannot_be_told_stops_nothing() -> None:
         async def record(self, event: dict[str, Any]) -> None:
             raise RefusedError(403, "no")
 
-    cluster = Mute(made.resource(warm=True), made.ready_pod())
+    cluster = Mute(made.resource(warm=True), made.deployment(), made.ready_pod())
     await reconciler(cluster).reconcile(MODEL)
 
     assert ready(cluster)["reason"] == "Serving"

@@ -56,13 +56,12 @@ class Reconciler:
         return decided.requeue_after
 
     async def _observe(self, name: str) -> Observed | None:
-        resource, deployment, pods = await asyncio.gather(
-            self._cluster.get(Kind.MODEL_DEPLOYMENT, name),
-            self._cluster.get(Kind.DEPLOYMENT, name),
-            self._cluster.list(Kind.POD, labels(name)),
+        resource, deployment = await asyncio.gather(
+            self._cluster.get(Kind.MODEL_DEPLOYMENT, name), self._cluster.get(Kind.DEPLOYMENT, name)
         )
         if resource is None:
             return None
+        pods = await self._cluster.list(Kind.POD, labels(name)) if deployment is not None else []
         seen = observed(resource, self._release, deployment, pods)
         weights = seen.wanted.weights if seen.wanted else None
         if weights is None or weights.claim is None:
