@@ -146,8 +146,9 @@ def test_a_pod_that_was_evicted_is_told_in_the_kubelets_words() -> None:
     assert (worker.reason, worker.message) == (Reason.NOT_READY, "the pod failed: The node was low on resource: memory.")
 
 
-def test_a_pod_that_ended_well_is_not_counted() -> None:
+def test_a_pod_that_ended_is_not_counted_beside_one_that_lives() -> None:
     assert made.seen(made.pod(phase="Succeeded")).workers == ()
+    assert [each.name for each in made.seen(made.pod("m-1", phase="Failed"), made.ready_pod("m-2")).workers] == ["m-2"]
 
 
 def test_a_worker_that_stops_tells_since_when() -> None:

@@ -107,5 +107,12 @@ def observed(
         return Observed(resource, deployment, (), None, None, problem=str(error))
     uid = resource["metadata"]["uid"]
     ours = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(LABEL_RESOURCE) == uid]
-    unfinished = [pod for pod in ours if (pod.get("status") or {}).get("phase") != "Succeeded"]
-    return Observed(resource, deployment, tuple(worker(pod, asked) for pod in unfinished), claim, asked)
+    return Observed(resource, deployment, tuple(worker(pod, asked) for pod in _living(ours)), claim, asked)
+
+
+def _living(pods: Iterable[Item]) -> list[Item]:
+    """The pods that have not ended; where there is none, the last one that failed: it tells why."""
+    by_age = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+    phases = [(pod, (pod.get("status") or {}).get("phase")) for pod in by_age]
+    living = [pod for pod, phase in phases if phase not in ("Succeeded", "Failed")]
+    return living or [pod for pod, phase in phases if phase == "Failed"][-1:]

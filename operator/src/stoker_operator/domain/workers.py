@@ -23,6 +23,7 @@ SEVERITY = (
     Reason.UNSCHEDULABLE, Reason.NOT_READY, Reason.STARTING, Reason.STOPPED, Reason.SERVING,
 )  # fmt: skip
 """Reasons of a worker, worst first."""
+_MAKING = "a worker's image is pulled and its container made"
 _STATES = {Reason.SERVING: "Ready", Reason.STOPPED: "Draining"}
 
 
@@ -66,11 +67,8 @@ def _judge(pod: Item, asked: Wanted) -> _Judgement:
     if pod["metadata"].get("deletionTimestamp"):
         return Reason.STOPPED, "the worker finishes its jobs and stops", _asked_to_stop(pod["metadata"])
     if status.get("phase") == "Failed":
-        return (
-            Reason.NOT_READY,
-            f"the pod failed: {bounded(status.get('message') or status.get('reason') or 'no reason told')}",
-            None,
-        )
+        told = status.get("message") or status.get("reason") or "no reason told"
+        return Reason.NOT_READY, f"the pod failed: {bounded(told)}", None
     if ready.get("status") == "True":
         return Reason.SERVING, "", ready.get("lastTransitionTime")
     scheduled = conditions.get("PodScheduled", {})
@@ -114,7 +112,7 @@ def _judge_container(container: Item, asked: Wanted, ready: Item) -> _Judgement:
         return Reason.NOT_READY, "a worker has loaded the model but takes no jobs now", lost_at
     if last is not None and (restarts >= _CRASHED_OFTEN or farewell(last).at_load):
         return *_ended(last, restarts), since
-    return Reason.STARTING, "a worker loads the model" if since else "a worker's container is made", since
+    return Reason.STARTING, "a worker loads the model" if since else _MAKING, since
 
 
 def _waiting(waiting: Item, asked: Wanted) -> tuple[Reason, str]:
@@ -126,7 +124,7 @@ def _waiting(waiting: Item, asked: Wanted) -> tuple[Reason, str]:
             return Reason.WEIGHTS_MISSING, f"the weights image {weights.image.reference} cannot be pulled: {cause}"
         return Reason.IMAGE_NOT_PULLABLE, f"the image {asked.image} cannot be pulled: {cause}"
     if reason in ("", "ContainerCreating", "PodInitializing"):
-        return Reason.STARTING, "a worker's container is made"
+        return Reason.STARTING, _MAKING
     if weights and weights.claim and "subpath" in message.lower():
         return Reason.WEIGHTS_MISSING, f"the claim {weights.claim.name} has no folder {weights.claim.path}: {bounded(message)}"
     return Reason.NOT_READY, f"a worker's container cannot be made: {reason}: {bounded(message)}"

@@ -116,7 +116,7 @@ def _volumes(asked: Wanted) -> list[Json]:
     weights = asked.weights
     if weights and weights.claim:
         volumes.append({"name": _MODELS, "persistentVolumeClaim": {"claimName": weights.claim.name, "readOnly": True}})
-    if weights and weights.image:
+    elif weights and weights.image:
         source = {"reference": weights.image.reference, "pullPolicy": weights.image.pull_policy}
         volumes.append({"name": _MODELS, "image": source})
     return volumes
