@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,48 @@ def test_nothing_is_written_while_nothing_happens(objects: Objects, api_tier: Ap
         eventually(lambda: objects.report("models"))
         before = settled(api_tier)
         time.sleep(QUIET_SECONDS)
+
+        assert api_tier.writes("operator") == before
+
+
+UNUSUAL: list[dict[str, Any]] = [
+    {"resources": {"cpu": "2000m", "memory": "1024Mi"}, "gpu": {"count": 0}},
+    {"resources": {"cpu": "0.5", "memory": "0.1Gi"}, "optimization": {"compile": True, "bfloat16": False}},
+    {
+        "gpu": {
+            "count": 2,
+            "memory": "24Gi",
+            "require": {"minDeviceMemory": "40Gi", "computeCapability": ">=8.9", "products": ["NVIDIA L4"]},
+        }
+    },
+    {"weights": {"claim": {"name": "models", "path": "a/b/"}}, "rollout": {"maxSurge": 1}},
+    {"weights": {"image": {"reference": "registry.example/w:1", "pullPolicy": "Never"}}, "image": "registry.example/worker:2"},
+    {"scaling": {"minReplicas": 2, "maxReplicas": 3, "drainTimeout": "1500ms", "startTimeout": "2h"}, "capacity": 64},
+    {"price": {"perUnit": "1.9073484e-08"}, "scaling": {"mode": "Manual"}, "replicas": 1},
+    {
+        "pod": {
+            "nodeSelector": {"zone": ""},
+            "tolerations": [
+                {"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0},
+                {"key": "a", "value": "b"},
+            ],
+            "priorityClassName": "system-node-critical",
+            "imagePullSecrets": [{"name": "one"}, {"name": "two"}],
+            "env": [{"name": "STUB_EMPTY"}, {"name": "STUB_X", "value": "$(PATH)"}],
+            "labels": {"team": "", "example.com/a": "b"},
+            "annotations": {"note": ""},
+        }
+    },
+]
+
+
+def test_what_the_api_server_writes_in_its_own_way_is_no_difference(objects: Objects, api_tier: ApiTier, tmp_path: Path) -> None:
+    resources = [model(f"m-{number}", **({"warm": True} | spec)) for number, spec in enumerate(UNUSUAL)]
+    objects.apply(*resources)
+    with OperatorProcess(api_tier, objects.namespace, tmp_path, STOKER_RESYNC_SECONDS="1"):
+        eventually(lambda: len(objects.names("Deployment")) == len(UNUSUAL))
+        before = settled(api_tier)
+        time.sleep(3)
 
         assert api_tier.writes("operator") == before
 

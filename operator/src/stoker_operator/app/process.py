@@ -34,7 +34,7 @@ class Operator:
 
     def __init__(self, settings: Settings, cluster: Cluster, make_watch: MakeWatch, patience: Patience | None = None) -> None:
         self._settings = settings
-        self._workers = Workers(Reconciler(cluster, settings.worker).reconcile, settings.workers)
+        self._workers = Workers(Reconciler(cluster, settings.worker).reconcile, settings.reconciles)
         self._resync = Resync(cluster, self._workers.add, settings.resync_seconds)
         self._supervisor = Supervisor(lambda: make_watch(self._add_from_thread), self._resync.soon, patience)
         self._health = HealthServer(lambda: self.vitals.ailments)
