@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,8 @@ def metrics() -> str:
 
 
 def _collected(registry: CollectorRegistry) -> Iterator[tuple[str, ...]]:
-    for collector in list(registry._collector_to_names):  # noqa: SLF001 - the registry has no public way to list collectors without samples
+    collectors: Iterable[Any] = registry._collector_to_names  # noqa: SLF001 - what has no samples yet cannot be listed otherwise
+    for collector in collectors:
         described: list[Metric] = list(collector.describe())
         labels = getattr(collector, "_labelnames", ())
         for each in described:
