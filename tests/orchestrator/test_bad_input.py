@@ -7,8 +7,8 @@ import pytest
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_orchestrator.app.process import main
-from tests.orchestrator.test_job_path import JOB, code, world
 from tests.support.fleet import model
+from tests.support.orchestrator import JOB, code, world
 from tests.support.workers import echo
 
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.orchestrator.test_job_path import JOB, World, world
+from tests.support.orchestrator import JOB, World, world
 from tests.support.waiting import until
 from tests.support.workers import echo
 

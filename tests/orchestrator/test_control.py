@@ -1,0 +1,87 @@
+"""What the orchestrator tells beside jobs: capabilities, readiness, metrics; and which settings it refuses."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from stoker_orchestrator.app.settings import Settings
+from stoker_orchestrator.domain.events import EndpointGone, ModelSeen
+from stoker_orchestrator.domain.model import EndpointState, Obstacle
+from tests.support.fleet import endpoint, model
+from tests.support.orchestrator import JOB, code, world
+from tests.support.waiting import until
+
+
+async def test_readiness_changes_show_in_capabilities_and_in_the_condition() -> None:
+    async with world() as here:
+        await until(lambda: here.fleet.shown["m"].reason == "Cold")
+        await here.worker("w")
+        warm = (await here.client.get("/capabilities")).json()
+        await until(lambda: here.fleet.shown["m"].reason == "Warm")
+        here.fleet.tell(endpoint("w", state=EndpointState.DRAINING))
+        cold = (await here.client.get("/capabilities")).json()
+        here.fleet.tell(EndpointGone("w"))
+        here.fleet.tell(ModelSeen(model(obstacle=Obstacle("LoadFailed", "words"))))
+        gone = (await here.client.get("/capabilities")).json()
+        await until(lambda: here.fleet.shown["m"].reason == "NotReady")
+
+    states = [[offer["warm"] for offer in each["capabilities"][0]["models"]] for each in (warm, cold, gone)]
+    assert states == [[True], [False], []]
+    assert warm["generation"] < cold["generation"] < gone["generation"]
+
+
+async def test_watchers_get_the_document_and_then_each_change() -> None:
+    async with world() as here:
+        changes: Any = here.orchestrator.broker.changes()
+        first = await anext(changes)
+        second = asyncio.ensure_future(anext(changes))
+        await here.worker("w")
+        then = await second
+        await changes.aclose()
+
+    assert not first.capabilities[0].models[0].warm
+    assert then.capabilities[0].models[0].warm
+    assert then.generation > first.generation
+
+
+async def test_jobs_go_on_while_the_fleet_cannot_be_asked() -> None:
+    async with world() as here:
+        here.fleet.broken = True
+        await here.worker("w")
+        answer = await here.post(json=JOB)
+        here.fleet.broken = False
+        await until(lambda: here.fleet.shown.get("m") and here.fleet.shown["m"].reason == "Warm")
+
+    assert answer.status_code == 200
+
+
+async def test_it_is_ready_after_the_first_full_list_and_not_while_it_stops() -> None:
+    async with world() as here:
+        ready = await here.client.get("/readyz")
+        here.orchestrator.jobs.accepting = False
+        stopping = await here.client.get("/readyz")
+        refused = await here.post(json=JOB)
+
+    assert (ready.status_code, stopping.status_code) == (200, 503)
+    assert code(refused) == (503, "stopping")
+
+
+async def test_metrics_count_jobs_by_model_status_and_reason() -> None:
+    async with world() as here:
+        await here.worker("w")
+        await here.post(json=JOB)
+        await here.client.post("/text-to-image", json={"model_id": "org/other"})
+        text = (await here.client.get("/metrics")).text
+
+    assert 'stoker_jobs_total{model="m",reason="answered",status="200"} 1.0' in text
+    assert 'stoker_jobs_total{model="",reason="model_not_found",status="404"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"port": 0}, "port"), ({"namespace": ""}, "STOKER_NAMESPACE"), ({"fleet": "processes"}, "STOKER_MODELS_CONFIG")],
+)
+def test_a_bad_setting_is_refused_by_name(settings: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Settings(**({"fleet": "kubernetes", "namespace": "n"} | settings))

@@ -1,0 +1,62 @@
+"""The orchestrator's ASGI application in process, with a fleet that a test plays and workers over real HTTP on loopback."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx2
+
+from stoker_orchestrator.app.process import Orchestrator
+from stoker_orchestrator.app.settings import Settings
+from stoker_orchestrator.domain.model import Model
+from tests.support.fleet import PlayedFleet, endpoint, model, seen
+from tests.support.waiting import until
+from tests.support.workers import Behaviour, FakeWorker, echo
+
+JOB = {"prompt": "a red circle", "model_id": "org/m"}
+
+
+class World:
+    """An orchestrator with a played fleet and fake workers."""
+
+    def __init__(self, stack: AsyncExitStack, settings: Settings, fleet: PlayedFleet) -> None:
+        self.orchestrator = Orchestrator(settings, fleet)
+        self.fleet = fleet
+        self.app = self.orchestrator.app
+        self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://o", timeout=20)
+        self._stack = stack
+
+    async def worker(self, identity: str, behaviour: Behaviour = echo, of: str = "m", capacity: int = 1) -> FakeWorker:
+        worker = await self._stack.enter_async_context(FakeWorker(behaviour).running())
+        self.fleet.tell(endpoint(identity, of, capacity, address=worker.address))
+        return worker
+
+    async def post(self, path: str = "/text-to-image", **request: Any) -> httpx2.Response:
+        return await self.client.post(path, **request)
+
+    @property
+    def waiting(self) -> int:
+        return self.orchestrator.broker.switchboard.waiting("m")
+
+
+@asynccontextmanager
+async def world(*models: Model, **settings: Any) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        fleet = PlayedFleet(*seen(*(models or (model(start_timeout=20),))))
+        made = World(stack, Settings(fleet="kubernetes", namespace="n", **settings), fleet)
+        following = asyncio.create_task(made.orchestrator.broker.run())
+        await until(lambda: made.orchestrator.broker.registry.synced)
+        try:
+            yield made
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+                await following
+            await made.client.aclose()
+            made.orchestrator._upstream.close()
+
+
+def code(answer: httpx2.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
