@@ -145,7 +145,7 @@ class FakeKubelet:
 
     async def _leave(self, rest: Rest) -> None:
         with suppress(httpx2.HTTPError):
-            for pod in self._pods.values():
-                await pod.remove()
             await rest.delete(f"/api/v1/nodes/{self.node}")
             await rest.delete(f"{_LEASES}/{self.node}")
+            for pod in self._pods.values():
+                await pod.remove()
