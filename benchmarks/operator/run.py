@@ -90,6 +90,7 @@ def _measure(tier: ApiTier, log: Path) -> dict[str, float]:
     tier.make_namespace(NAMESPACE)
     tier.kubectl("apply", "--filename", "-", text_in=_rights())
     with _api(tier) as client, _operator(tier, log):
+        _until_served(client)
         convergence = Convergence(client)
         made = {}
         for number in range(RESOURCES):
@@ -110,6 +111,12 @@ def _measure(tier: ApiTier, log: Path) -> dict[str, float]:
         "writes_per_resource": rounded(before / RESOURCES),
         "idle_writes": len(idle),
     }
+
+
+def _until_served(client: httpx2.Client) -> None:
+    """The API server answers 404 for a moment after it has said that a CRD is established."""
+    while client.get(_PATH).status_code != httpx2.codes.OK:
+        time.sleep(0.1)
 
 
 def _until_quiet(tier: ApiTier) -> None:
