@@ -20,5 +20,5 @@ class Settings(BaseSettings):
     resync_seconds: float = Field(default=300, gt=0, description="How often everything is looked at again.")
     health_host: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = Field(default=8080, ge=0, le=65535, description="GET /healthz.")
-    reconciles: int = Field(default=4, ge=1, le=64, description="How many run at a time.")
+    reconciles: int = Field(default=10, ge=1, le=64, description="How many run at a time.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
