@@ -2,6 +2,9 @@
 
 EXPORT := $(UV) export --quiet --frozen --no-header --no-annotate --no-emit-workspace --no-emit-index-url
 
+# The images have Debian's interpreter, so tests and measurements use it as well where it is there.
+INTERPRETER := $(firstword $(wildcard /usr/bin/python3.11) 3.11)
+
 .PHONY: venv
 venv: $(STAMP) ## Install everything that development needs into .venv (about 5 GB, by hash).
 
@@ -12,7 +15,7 @@ $(UV):
 
 $(STAMP): requirements/dev.txt $(MEMBERS:%=%/pyproject.toml) | $(UV)
 	@echo "Installing the development environment"
-	@test -x $(PYTHON) || $(UV) venv --quiet --python 3.11 .venv
+	@test -x $(PYTHON) || $(UV) venv --quiet --python $(INTERPRETER) .venv
 	@$(UV) pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes --requirement requirements/dev.txt
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation $(MEMBERS:%=--editable ./%)
 	@touch $@
