@@ -97,6 +97,19 @@ async def test_a_restarted_worker_is_a_new_endpoint(cluster: Cluster, kubelet: F
         assert EndpointGone("a.0") in told.events
 
 
+async def test_workers_of_an_earlier_resource_of_the_same_name_are_no_endpoints(cluster: Cluster) -> None:
+    await cluster.model("m")
+    await cluster.pod("a", uid=cluster.get("m")["metadata"]["uid"])
+    await cluster.pod("b", uid="of-an-earlier-one")
+    async with following(cluster) as told:
+        await until(lambda: told.states() == {"a.0": EndpointState.READY})
+
+        await cluster.kubectl("delete", MODELS, "m")
+        await cluster.model("m", pipeline="image-to-image")
+
+        await until(lambda: told.states() == {})
+
+
 async def test_pods_that_have_ended_or_are_not_workers_are_no_endpoints(cluster: Cluster) -> None:
     async with following(cluster) as told:
         await cluster.apply(

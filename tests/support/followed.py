@@ -37,8 +37,10 @@ class Cluster:
         said = {"pipeline": "text-to-image", "modelId": f"org/{name}"} | spec
         await self.apply({"apiVersion": "stoker.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name}, "spec": said})
 
-    async def pod(self, name: str, of: str = "m", capacity: int = 1, script: Script = WELL, **spec: Any) -> None:
+    async def pod(self, name: str, of: str = "m", capacity: int = 1, script: Script = WELL, uid: str = "", **spec: Any) -> None:
+        """A worker of the resource `of`; `uid` is that resource's, where the pod says it."""
         labels = {"app.kubernetes.io/managed-by": "stoker", "stoker.dev/model-deployment": of}
+        labels |= {"stoker.dev/resource-uid": uid} if uid else {}
         worker = {"name": "worker", "image": "worker:1", "env": [{"name": "CAPACITY", "value": str(capacity)}]}
         meta = {"name": name, "labels": labels, "annotations": script.annotation()}
         await self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [worker]} | spec})

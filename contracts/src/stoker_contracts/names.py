@@ -15,6 +15,8 @@ SHORT_NAME = "smd"
 
 LABEL_MODEL_DEPLOYMENT = f"{GROUP}/model-deployment"
 """On worker pods and all that belongs to one ModelDeployment: its name."""
+LABEL_RESOURCE_UID = f"{GROUP}/resource-uid"
+"""On worker pods: the uid of their ModelDeployment, so that those of an earlier one of the same name can be told apart."""
 LABEL_MODELS_CONFIG = f"{GROUP}/models-config"
 """On a ConfigMap: ``"true"`` makes it a models config. On a ModelDeployment: the name of the ConfigMap it comes from."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -107,7 +107,7 @@ class DeviceRequirements(Wire):
         default=None, max_length=16, pattern=r"^>=[0-9]{1,2}(\.[0-9])?$", description="CUDA compute capability, such as >=8.9."
     )
     products: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
-        default_factory=list, max_length=16, description="Names of cards that will do; a final * stands for any ending."
+        default_factory=list, max_length=16, description="Names of cards that will do, as the nodes' labels spell them."
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import Reason
-from stoker_operator.domain.manifests.deployment import LABEL_RESOURCE
 from stoker_operator.domain.release import WorkerDefaults
 from stoker_operator.domain.wanted import SpecError, Wanted, wanted
 from stoker_operator.domain.workers import Worker, worker
@@ -106,7 +105,7 @@ def observed(
     except SpecError as error:
         return Observed(resource, deployment, (), None, None, problem=str(error))
     uid = resource["metadata"]["uid"]
-    ours = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(LABEL_RESOURCE) == uid]
+    ours = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(names.LABEL_RESOURCE_UID) == uid]
     return Observed(resource, deployment, tuple(worker(pod, asked) for pod in _living(ours)), claim, asked)
 
 

@@ -9,8 +9,6 @@ from stoker_operator.domain.manifests.owner import owner_reference
 from stoker_operator.domain.manifests.pod import pod_spec
 from stoker_operator.domain.wanted import Wanted
 
-LABEL_RESOURCE = f"{names.GROUP}/resource-uid"
-"""On worker pods: the uid of their ModelDeployment. Those of a deleted one of the same name may live on for a while."""
 _APPLICATION = {"app.kubernetes.io/name": "stoker-worker", "app.kubernetes.io/component": "worker"}
 
 
@@ -28,7 +26,7 @@ def deployment(resource: Mapping[str, Any], asked: Wanted) -> dict[str, Any]:
     """The Deployment that runs the workers of `resource`."""
     name, pod = resource["metadata"]["name"], asked.spec.pod
     surge = asked.spec.rollout.max_surge if asked.spec.rollout else 0
-    own = {LABEL_RESOURCE: resource["metadata"]["uid"]}
+    own = {names.LABEL_RESOURCE_UID: resource["metadata"]["uid"]}
     template_labels = (dict(pod.labels) if pod else {}) | _APPLICATION | labels(name) | own
     annotations = dict(pod.annotations) if pod else {}
     return stamped(

@@ -55,6 +55,7 @@ class KubernetesFleet:
         self._client = client
         self._resources: dict[str, Item] = {}
         self._models: dict[str, Model] = {}
+        self._pods: dict[str, Item] = {}
         self._endpoints: dict[str, EndpointSeen] = {}
         self._wanted: dict[str, Verdict] = {}
         self._differs = asyncio.Event()
@@ -160,9 +161,16 @@ class KubernetesFleet:
         if self._models.get(name) != model:
             self._models[name] = model
             sink(ModelSeen(model))
+        for pod, seen in list(self._endpoints.items()):
+            if seen.model == name and objects.of_another(self._pods[pod], item):
+                self._see_pod(pod, self._pods[pod], sink)
 
     def _see_pod(self, name: str, pod: Item | None, sink: Sink) -> None:
-        seen = objects.endpoint(pod) if pod is not None else None
+        seen = self._endpoint(pod) if pod is not None else None
+        if pod is not None:
+            self._pods[name] = pod
+        else:
+            self._pods.pop(name, None)
         before = self._endpoints.get(name)
         if before is not None and (seen is None or seen.id != before.id):
             del self._endpoints[name]
@@ -170,6 +178,12 @@ class KubernetesFleet:
         if seen is not None and seen != before:
             self._endpoints[name] = seen
             sink(seen)
+
+    def _endpoint(self, pod: Item) -> EndpointSeen | None:
+        """The worker in a pod, unless it serves a resource that is no more. A pod may be told before its resource."""
+        seen = objects.endpoint(pod)
+        resource = self._resources.get(seen.model) if seen is not None else None
+        return None if resource is not None and objects.of_another(pod, resource) else seen
 
 
 def _understood(name: str, item: Item) -> Model | None:

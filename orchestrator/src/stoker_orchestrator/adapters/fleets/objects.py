@@ -63,6 +63,12 @@ def endpoint(pod: Item) -> EndpointSeen | None:
     return EndpointSeen(f"{meta['name']}.{restarts}", served, address, _capacity(pod), _state(pod))
 
 
+def of_another(pod: Item, resource: Item) -> bool:
+    """Whether a pod was made for an earlier resource of the same name, and is there until the garbage collector finds it."""
+    owner = (pod["metadata"].get("labels") or {}).get(names.LABEL_RESOURCE_UID)
+    return owner is not None and owner != resource["metadata"]["uid"]
+
+
 def _capacity(pod: Item) -> int:
     """What the worker itself was told, which during a rollout is not what the ModelDeployment says now."""
     for container in pod["spec"]["containers"]:
