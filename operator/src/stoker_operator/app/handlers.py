@@ -8,11 +8,12 @@ for ever. So it has a thread and a loop of its own, and is ended from here.
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import kopf
 
 from stoker_contracts import names
@@ -29,7 +30,7 @@ _FAREWELL_SECONDS = 1.0
 """How long kopf may take to close its connections before it is cancelled again."""
 
 
-def build_registry(sink: Sink, login: Callable[..., kopf.ConnectionInfo | None]) -> kopf.OperatorRegistry:
+def build_registry(sink: Sink, login: Callable[..., Awaitable[kopf.AiohttpSession | None]]) -> kopf.OperatorRegistry:
     """The handlers, each of which puts the keys that an event concerns into `sink`."""
     registry = kopf.OperatorRegistry()
 
@@ -93,6 +94,29 @@ def login_with(kubeconfig: Path | None) -> Callable[..., kopf.ConnectionInfo | N
     return kopf.login_with_kubeconfig
 
 
+class Sessions:
+    """HTTP sessions for kopf that are closed from here: kopf forgets to close its own when it is ended from outside."""
+
+    def __init__(self, find: Callable[..., kopf.ConnectionInfo | None]) -> None:
+        self._find = find
+        self._made: list[aiohttp.ClientSession] = []
+
+    async def login(self, **found: Any) -> kopf.AiohttpSession | None:
+        """A session with the credentials as they are now; kopf asks again when the API server refuses them."""
+        info = self._find(**found)
+        if info is None:
+            return None
+        connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
+        session = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers())
+        self._made = [each for each in self._made if not each.closed] + [session]
+        return kopf.AiohttpSession(server=info.server, default_namespace=info.default_namespace, aiohttp_session=session)
+
+    async def close(self) -> None:
+        """Close them all."""
+        for session in self._made:
+            await session.close()
+
+
 @dataclass
 class Watch:
     """One life of kopf, in the thread that calls `run`."""
@@ -115,9 +139,16 @@ class Watch:
             self._loop.call_soon_threadsafe(self._stop.set)
 
     async def _operate(self) -> None:
+        sessions = Sessions(login_with(self.kubeconfig))
+        try:
+            await self._watch(sessions)
+        finally:
+            await sessions.close()
+
+    async def _watch(self, sessions: Sessions) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         roots = await kopf.spawn_tasks(
-            registry=build_registry(self.sink, login_with(self.kubeconfig)),
+            registry=build_registry(self.sink, sessions.login),
             settings=build_settings(),
             namespaces=[self.namespace],
             standalone=True,
