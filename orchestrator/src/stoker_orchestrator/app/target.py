@@ -76,7 +76,8 @@ async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, by
 async def _fields(pipeline: Pipeline, headers: Mapping[bytes, bytes], body: Body) -> Mapping[str, Any]:
     if FACTS[pipeline].takes_image:
         return await _form_fields(headers, body)
-    await body.finished()
+    if not body.whole:
+        await body.finished()
     whole = body.in_memory()
     if whole is None:
         raise BodyTooLargeError(MEMORY_BYTES)

@@ -21,13 +21,6 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Serve:
-    """Send it to this endpoint now."""
-
-    endpoint: Endpoint
-
-
-@dataclass(frozen=True, slots=True)
 class Hold:
     """Let it wait in the model's line; `wake` asks the fleet for a first worker."""
 
@@ -36,11 +29,14 @@ class Hold:
 
 def admit(
     registry: Registry, model: Model, waiting: int, line_limit: int, excluded: Collection[str] = ()
-) -> Serve | Hold | Refusal:
-    """What becomes of a job that comes now. Who waits already goes first, so a free slot serves only an empty line."""
+) -> Endpoint | Hold | Refusal:
+    """What becomes of a job that comes now: an endpoint is where it runs at once.
+
+    Who waits already goes first, so a free slot serves only an empty line.
+    """
     endpoint = None if waiting else choose(registry.endpoints_of(model.name), excluded)
     if endpoint is not None:
-        return Serve(endpoint)
+        return endpoint
     others = [each for each in registry.endpoints_of(model.name) if each.id not in excluded]
     if not registry.is_warm(model.name):
         if model.obstacle is not None:

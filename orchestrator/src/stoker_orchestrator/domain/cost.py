@@ -22,8 +22,11 @@ def declared_cost(pipeline: Pipeline, fields: Mapping[str, Any]) -> float:
 
 
 def _number(fields: Mapping[str, Any], key: str, default: float) -> float:
+    given = fields.get(key)
+    if given is None:
+        return default
     try:
-        value = float(fields.get(key, default))
+        value = float(given)
     except (TypeError, ValueError):
         return default
     return value if 0 < value < _MEGAPIXEL else default

@@ -10,5 +10,10 @@ def choose(endpoints: Iterable[Endpoint], excluded: Collection[str] = ()) -> End
 
     Among equals the one that holds fewer jobs is taken, then the first. `excluded` are ids that this job must not meet again.
     """
-    open_to_it = [endpoint for endpoint in endpoints if endpoint.free and endpoint.id not in excluded]
-    return min(open_to_it, key=lambda endpoint: (endpoint.work, endpoint.in_flight), default=None)
+    best = None
+    for endpoint in endpoints:
+        if endpoint.free <= 0 or endpoint.id in excluded:
+            continue
+        if best is None or (endpoint.work, endpoint.in_flight) < (best.work, best.in_flight):
+            best = endpoint
+    return best

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from stoker_contracts.errors import ErrorType
-from stoker_orchestrator.domain.admission import Hold, Refusal, Serve, admit, unavailable
+from stoker_orchestrator.domain.admission import Hold, Refusal, admit, unavailable
 from stoker_orchestrator.domain.events import FleetEvent, ModelGone
 from stoker_orchestrator.domain.hold import Line, Waiting
 from stoker_orchestrator.domain.model import Endpoint, Model
@@ -15,7 +15,7 @@ from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.router import choose
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Granted:
     """The job may run on this endpoint; its slot is taken and must be released."""
 
@@ -52,12 +52,12 @@ class Switchboard:
 
     def waiting(self, name: str) -> int:
         """Jobs in the line of a model."""
-        return len(self._lines.get(name, ()))
+        return len(self._lines[name]) if name in self._lines else 0
 
     def arrive(self, ticket: int, model: Model, cost: float, now: float, excluded: Collection[str] = ()) -> list[Effect]:
         """A job comes. No grant and no refusal among the effects means that it waits."""
         match admit(self.registry, model, self.waiting(model.name), self._line_limit, excluded):
-            case Serve(endpoint):
+            case Endpoint() as endpoint:
                 return [self._grant(ticket, endpoint, cost)]
             case Hold(wake):
                 job = Waiting(ticket, cost, now + model.start_timeout, excluded)
@@ -76,7 +76,7 @@ class Switchboard:
         if seconds is not None:
             self.registry.observe(grant.endpoint.model, seconds)
         self.registry.give_back(grant.endpoint, grant.cost)
-        return list(self._serve(grant.endpoint.model))
+        return list(self._serve(grant.endpoint.model)) if self._lines else []
 
     def apply(self, event: FleetEvent) -> list[Effect]:
         """The fleet changed."""
