@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import IO
 
-from stoker_orchestrator.app.asgi import Receive
+from stoker_orchestrator.app.asgi import Message, Receive
 from stoker_orchestrator.app.interruption import Interruption
 from stoker_orchestrator.app.timers import CoarseTimers
 
@@ -57,7 +57,12 @@ class Budget:
 
 
 class Body:
-    """One request's body. `whole` is set once its last byte is there."""
+    """One request's body. `begun` is set once its first part is there, `whole` once its last byte is."""
+
+    __slots__ = (
+        "_budget", "_failure", "_file", "_grown", "_limit", "_memory", "_pump", "_receive", "_stall_seconds", "_timers",
+        "begun", "gone", "size", "whole",
+    )  # fmt: skip
 
     def __init__(self, receive: Receive, limit: int, budget: Budget, stall_seconds: float, timers: CoarseTimers) -> None:
         self._receive = receive
@@ -71,12 +76,14 @@ class Body:
         self._grown: asyncio.Event | None = None
         self._failure: Exception | None = None
         self.size = 0
+        self.begun = False
         self.whole = False
         self.gone = False
 
-    async def start(self, interruption: Interruption) -> None:
-        """Read the first part, or be interrupted with StalledError; when that is all, nothing runs beside the job."""
-        await self._read(interruption)
+    async def start(self) -> None:
+        """Read the first part, however long it takes; when that is all, nothing runs beside the job."""
+        self._take_in(await self._receive())
+        self.begun = True
         if not self.whole:
             self._grown = asyncio.Event()
             self._pump = asyncio.create_task(self._read_on(self._grown))
@@ -128,18 +135,16 @@ class Body:
         try:
             with Interruption() as interruption:
                 while not self.whole:
-                    await self._read(interruption)
+                    self._timers.start(self, self._stall_seconds, lambda: interruption.stop(StalledError()))
+                    self._take_in(await self._receive())
                     grown.set()
         except (BodyTooLargeError, BudgetSpentError, StalledError, CallerGoneError) as error:
             self._failure = error
             grown.set()
-
-    async def _read(self, interruption: Interruption) -> None:
-        self._timers.start(self, self._stall_seconds, lambda: interruption.stop(StalledError()))
-        try:
-            message = await self._receive()
         finally:
             self._timers.cancel(self)
+
+    def _take_in(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self.gone = True
             raise CallerGoneError

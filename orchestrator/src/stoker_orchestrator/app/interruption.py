@@ -11,11 +11,8 @@ class Interruption:
     `stop` may be called while the block runs, from a callback or another task.
     """
 
-    __slots__ = ("_error", "_task")
-
-    def __init__(self) -> None:
-        self._error: Exception | None = None
-        self._task: asyncio.Task[object] | None = None
+    _error: Exception | None = None
+    _task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()

@@ -8,7 +8,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stoker_contracts.errors import ErrorType
 from stoker_contracts.names import (
@@ -25,7 +25,6 @@ from stoker_orchestrator.app.asgi import Receive, Scope, Send
 from stoker_orchestrator.app.body import Body, BodyTooLargeError, Budget, BudgetSpentError, CallerGoneError, StalledError
 from stoker_orchestrator.app.broker import Broker, RefusedError, Slot
 from stoker_orchestrator.app.caller import CallerWatch
-from stoker_orchestrator.app.interruption import Interruption
 from stoker_orchestrator.app.job_log import JobLog
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.replies import send_refusal
@@ -38,11 +37,13 @@ TRIES = 2
 _REQUEST_ID, _MODEL, _WORKER, _QUEUE_MS, _COLD_START = (
     name.lower().encode() for name in (HEADER_REQUEST_ID, HEADER_MODEL, HEADER_WORKER, HEADER_QUEUE_MS, HEADER_COLD_START)
 )
+_SENT_ID = HEADER_REQUEST_ID.encode()
 _PROCESS, _NUMBERS = secrets.token_hex(4), itertools.count()
 """Request ids are unique, not secret: this process, and the number of the request."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _PASSED_ON = frozenset({b"content-type", b"accept"})
 _PASSED_BACK = frozenset({b"content-type", b"content-length", b"stoker-seed"})
+_REFUSED = 500
 _NOT_TAKEN = (b'"worker_draining"', b'"worker_full"')
 _SHORT = 4096
 """A worker's own refusal is shorter than this."""
@@ -62,7 +63,7 @@ class Job:
     send: Send
     request_id: str
     declared: int | None
-    told: list[tuple[bytes, bytes]] = field(default_factory=list)
+    told: list[tuple[bytes, bytes]]
     model: str = ""
     status: int = 0
     reason: str = ""
@@ -88,8 +89,8 @@ class JobRoutes:
         headers = dict(scope["headers"])
         settings = self._settings
         body = Body(receive, settings.max_body_bytes, self._budget, settings.body_stall_seconds, self._timers)
-        job = Job(path, headers, body, send, request_id(headers), _declared(headers))
-        job.told.append((_REQUEST_ID, job.request_id.encode()))
+        identity = request_id(headers)
+        job = Job(path, headers, body, send, identity, _declared(headers), [(_REQUEST_ID, identity.encode())])
         self.in_flight += 1
         try:
             await self._serve(job, scope["method"])
@@ -104,13 +105,12 @@ class JobRoutes:
     async def _serve(self, job: Job, method: str) -> None:
         try:
             self._check(job, method)
-            with Interruption() as interruption:
-                await job.body.start(interruption)
+            with CallerWatch(job.body, self._settings.body_stall_seconds, self._timers):
+                await job.body.start()
                 target = await find_target(self._broker.registry, job.path, job.headers, job.body)
                 job.model = target.model.name
                 job.told.append((_MODEL, target.model.name.encode()))
-                with CallerWatch(job.body, interruption, self._timers):
-                    await self._try(job, target)
+                await self._try(job, target)
         except (NoTargetError, RefusedError) as error:
             await self._refuse(job, error.refusal)
         except BodyTooLargeError as error:
@@ -157,7 +157,7 @@ class JobRoutes:
         content = whole if whole is not None else job.body.chunks
         answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
         try:
-            body = await self._refusal(answer)
+            body = await self._refusal(answer) if answer.status == _REFUSED else b""
             job.told += _about(slot)
             await self._answer(job, answer, body)
             slot.served = True
@@ -166,8 +166,6 @@ class JobRoutes:
 
     async def _refusal(self, answer: Answer) -> bytes:
         """A worker that took no job says so in a short 500; it must not reach the caller, who may be served elsewhere."""
-        if answer.status != 500:  # noqa: PLR2004
-            return b""
         length = dict(answer.headers).get(b"content-length", b"")
         if not length.isdigit() or int(length) > _SHORT:
             return b""
@@ -206,8 +204,8 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
 
 def _onward(job: Job) -> list[tuple[bytes, bytes]]:
     """What the worker is told beside the body."""
-    headers = [header for header in job.headers.items() if header[0] in _PASSED_ON]
-    headers.append((HEADER_REQUEST_ID.encode(), job.request_id.encode()))
+    headers = [(name, job.headers[name]) for name in _PASSED_ON if name in job.headers]
+    headers.append((_SENT_ID, job.request_id.encode()))
     if FACTS[job.path.pipeline].produces is Media.VIDEO:
         headers.append((HEADER_OUTPUT_FORMAT.encode(), b"mp4"))
     return headers
@@ -215,7 +213,8 @@ def _onward(job: Job) -> list[tuple[bytes, bytes]]:
 
 def _about(slot: Slot) -> list[tuple[bytes, bytes]]:
     """What the caller is told about how the job was served."""
-    told = [(_WORKER, slot.endpoint.id.encode()), (_QUEUE_MS, b"%d" % round(slot.waited * 1000))]
+    queued = b"%d" % round(slot.waited * 1000) if slot.waited else b"0"
+    told = [(_WORKER, slot.endpoint.id.encode()), (_QUEUE_MS, queued)]
     if slot.cold:
         told.append((_COLD_START, b"true"))
     return told
