@@ -106,12 +106,9 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self._error is None:
             self._transport.write(data)
 
-    async def _news(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
         self._reader = self._loop.create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+        return self._reader
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -99,7 +99,8 @@ class Upstream:
             connection = self._kept(request.address) or await _connected(request.address)
             began = loop.time()
             try:
-                await request.exchange(connection)
+                connection.begin(request.begin)
+                await (connection.head() if request.whole else request.send(connection))
             except WorkerLostError:
                 if not (connection.kept and connection.silent) or loop.time() - began > _STALE_SECONDS:
                     raise
@@ -147,29 +148,27 @@ async def _connected(address: str) -> Connection:
 
 
 class _Request:
-    """A request that can be sent again."""
+    """A request that can be sent again: how it begins, which is the `whole` of it where the body is at hand."""
 
     def __init__(
         self, address: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None
     ) -> None:
         self.address = address
-        self._chunks = None if isinstance(body, bytes) else body
-        self._chunked = self._chunks is not None and length is None
+        self._body = body
+        self._chunked = length is None
+        self.whole = isinstance(body, bytes)
         lines = [b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path.encode(), address.encode())]
         lines += [b"%b: %b\r\n" % (name, value) for name, value in headers if b"\n" not in value and b"\r" not in value]
         if isinstance(body, bytes):
             lines += [b"content-length: %d\r\n\r\n" % len(body), body]
         else:
             lines.append(b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)
-        self._begin = b"".join(lines)
+        self.begin = b"".join(lines)
 
-    async def exchange(self, connection: Connection) -> None:
-        """Send the request and wait for the head of its answer, which may come before the request is whole."""
-        connection.begin(self._begin)
-        if self._chunks is None:
-            await connection.head()
-            return
-        sending = asyncio.create_task(self._send(connection, self._chunks()))
+    async def send(self, connection: Connection) -> None:
+        """Send the body and wait for the head of the answer, which may come before the request is whole."""
+        assert not isinstance(self._body, bytes)  # noqa: S101 - such a body has been sent with the head
+        sending = asyncio.create_task(self._send(connection, self._body()))
         try:
             await connection.head()
         finally:

@@ -40,15 +40,11 @@ class Slot:
     """A place on a worker since `began`. `served` is set where the job ended well, so that its time counts."""
 
     grant: Granted
+    endpoint: Endpoint
     began: float
     waited: float
     cold: bool
     served: bool = False
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The worker."""
-        return self.grant.endpoint
 
 
 class Broker:
@@ -86,13 +82,13 @@ class Broker:
         asked = time.monotonic()
         ticket = next(self._tickets)
         effects = self.switchboard.arrive(ticket, model, cost, asked, excluded)
-        if len(effects) == 1 and isinstance(effects[0], Granted):
+        if len(effects) == 1 and isinstance(grant := effects[0], Granted):
             self._changed.set()
-            slot = Slot(effects[0], asked, 0.0, cold=False)
+            slot = Slot(grant, grant.endpoint, asked, 0.0, cold=False)
         else:
             cold = not self.registry.is_warm(model.name)
             grant = await self._waited(ticket, model, effects)
-            slot = Slot(grant, began := time.monotonic(), began - asked, cold)
+            slot = Slot(grant, grant.endpoint, began := time.monotonic(), began - asked, cold)
         self._metrics.queue_seconds.observe(model.name, slot.waited)
         return slot
 

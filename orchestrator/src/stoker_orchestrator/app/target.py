@@ -44,12 +44,10 @@ _PLAIN = {route: Path(pipeline) for route, pipeline in BY_ROUTE.items()}
 
 def job_path(path: str) -> Path | None:
     """``/text-to-image`` or ``/models/<resource name>/text-to-image``; None for every other path."""
-    path = path.removesuffix("/")
-    if path in _PLAIN:
-        return _PLAIN[path]
-    if not path.startswith(_MODELS_PREFIX):
-        return None
-    name, _, route = path.removeprefix(_MODELS_PREFIX).partition("/")
+    plain = _PLAIN.get(path) or _PLAIN.get(path.removesuffix("/"))
+    if plain is not None or not path.startswith(_MODELS_PREFIX):
+        return plain
+    name, _, route = path.removeprefix(_MODELS_PREFIX).removesuffix("/").partition("/")
     return Path(BY_ROUTE[f"/{route}"], name) if f"/{route}" in BY_ROUTE else None
 
 
@@ -63,25 +61,22 @@ class Target:
 
 async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, bytes], body: Body) -> Target:
     """The target of a request; reads as much of the body as it takes. Raises NoTargetError and what the body raises."""
-    named = headers.get(_MODEL, b"").decode("latin-1")
+    named = headers[_MODEL].decode("latin-1") if _MODEL in headers else ""
+    must_read = path.name is None and not named
     fields: Mapping[str, Any] = {}
-    if path.name is None and not named:
-        fields = await _fields(path.pipeline, headers, body)
-    elif (whole := body.in_memory()) is not None and not FACTS[path.pipeline].takes_image:
-        fields = _json(whole)
+    if FACTS[path.pipeline].takes_image:
+        if must_read:
+            fields = await _form_fields(headers, body)
+    else:
+        if must_read and not body.whole:
+            await body.finished()
+        whole = body.in_memory()
+        if whole is not None:
+            fields = _json(whole)
+        elif must_read:
+            raise BodyTooLargeError(MEMORY_BYTES)
     model = _model(registry, path, named or _model_id(fields))
     return Target(model, declared_cost(path.pipeline, fields))
-
-
-async def _fields(pipeline: Pipeline, headers: Mapping[bytes, bytes], body: Body) -> Mapping[str, Any]:
-    if FACTS[pipeline].takes_image:
-        return await _form_fields(headers, body)
-    if not body.whole:
-        await body.finished()
-    whole = body.in_memory()
-    if whole is None:
-        raise BodyTooLargeError(MEMORY_BYTES)
-    return _json(whole)
 
 
 def _model_id(fields: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from stoker_orchestrator.domain.model import Endpoint
+from stoker_orchestrator.domain.model import Endpoint, EndpointState
 
 
 def choose(endpoints: Iterable[Endpoint], excluded: Collection[str] = ()) -> Endpoint | None:
@@ -12,7 +12,7 @@ def choose(endpoints: Iterable[Endpoint], excluded: Collection[str] = ()) -> End
     """
     best = None
     for endpoint in endpoints:
-        if endpoint.free <= 0 or endpoint.id in excluded:
+        if endpoint.state is not EndpointState.READY or endpoint.in_flight >= endpoint.capacity or endpoint.id in excluded:
             continue
         if best is None or (endpoint.work, endpoint.in_flight) < (best.work, best.in_flight):
             best = endpoint
