@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from stoker_orchestrator.app import jobs as job_path
 from stoker_orchestrator.domain.model import Obstacle
 from tests.support.fleet import model
 from tests.support.orchestrator import JOB, code, world
 from tests.support.waiting import until
-from tests.support.workers import Behaviour, die, die_midway, draining
+from tests.support.workers import Behaviour, FullAtFirst, die, die_midway, draining
 
 
 async def test_a_cold_model_is_woken_once_and_its_jobs_are_served_when_it_is_ready() -> None:
@@ -80,6 +81,26 @@ async def test_a_worker_lost_before_its_first_byte_costs_a_second_try_elsewhere(
     assert answer.status_code == 200
     assert answer.headers["stoker-worker"] == "b"
     assert lost.requests[0][2] == good.requests[0][2]
+
+
+async def test_a_worker_that_is_full_with_anothers_jobs_is_asked_again_and_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_path, "FULL_PAUSE_SECONDS", 0.01)
+    async with world() as here:
+        worker = await here.worker("w", FullAtFirst(times=3))
+        answer = await here.post(json=JOB)
+
+    assert answer.status_code == 200
+    assert len(worker.requests) == 4
+
+
+async def test_a_worker_that_stays_full_is_a_503_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_path, "FULL_PAUSE_SECONDS", 0.01)
+    async with world(model(start_timeout=0.1)) as here:
+        await here.worker("w", FullAtFirst(times=1000))
+        answer = await here.post(json=JOB)
+
+    assert code(answer) == (503, "worker_full")
+    assert answer.headers["retry-after"]
 
 
 async def test_a_job_that_lost_two_workers_is_a_502() -> None:

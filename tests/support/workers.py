@@ -67,3 +67,17 @@ async def draining(_: web.Request) -> web.StreamResponse:
     """What a worker says that takes nothing new."""
     body = {"detail": {"msg": "worker is draining"}, "error": {"message": "worker is draining", "code": "worker_draining"}}
     return web.json_response(body, status=500)
+
+
+class FullAtFirst:
+    """A worker that has another's jobs the first times it is asked, then takes what comes."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self._left -= 1
+        if self._left < 0:
+            return await echo(request)
+        body = {"detail": {"msg": "worker is full"}, "error": {"message": "worker is full", "code": "worker_full"}}
+        return web.json_response(body, status=500)

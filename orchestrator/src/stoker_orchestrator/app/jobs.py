@@ -4,9 +4,11 @@ A request is identified from its head, waits for a slot, and is streamed to a wo
 is lost before the first byte of its answer costs a second try on another one, with the same body.
 """
 
+import asyncio
 import itertools
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,9 +46,15 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _PASSED_ON = frozenset({b"content-type", b"accept"})
 _PASSED_BACK = frozenset({b"content-type", b"content-length", b"stoker-seed"})
 _REFUSED = 500
-_NOT_TAKEN = (b'"worker_draining"', b'"worker_full"')
+_DRAINING, _FULL = b'"worker_draining"', b'"worker_full"'
+FULL_PAUSE_SECONDS = 0.25
+"""How long a worker that is full is left alone."""
 _SHORT = 4096
 """A worker's own refusal is shorter than this."""
+
+
+class WorkerFullError(Exception):
+    """The worker has as many jobs as it takes. Ours are counted, so another orchestrator's are there, as during a rollout."""
 
 
 @dataclass(slots=True)
@@ -132,17 +140,23 @@ class JobRoutes:
             raise BodyTooLargeError(self._settings.max_body_bytes)
 
     async def _try(self, job: Job, target: Target) -> None:
-        met: list[str] = []
-        for attempt in range(1, TRIES + 1):
-            slot = await self._broker.take(target.model, target.cost, tuple(met))
-            met.append(slot.endpoint.id)
+        lost: list[str] = []
+        give_up = time.monotonic() + target.model.start_timeout
+        while len(lost) < TRIES:
+            slot = await self._broker.take(target.model, target.cost, tuple(lost))
             try:
                 await self._forward(job, slot)
+            except WorkerFullError:
+                if time.monotonic() > give_up:
+                    words = "the workers are full with jobs of another orchestrator; try again later"
+                    raise RefusedError(Refusal(503, ErrorType.OVERLOADED, words, "worker_full", 5)) from None
+                await asyncio.sleep(FULL_PAUSE_SECONDS)  # the slot stays taken meanwhile, as it is
             except WorkerLostError:
                 if job.started:
                     job.reason = "worker_lost"
                     raise
-                if attempt < TRIES:
+                lost.append(slot.endpoint.id)
+                if len(lost) < TRIES:
                     self._metrics.retries.labels(target.model.name).inc()
             else:
                 return
@@ -152,7 +166,7 @@ class JobRoutes:
         await self._refuse(job, Refusal(502, ErrorType.WORKER_LOST, words, retry_after=5))
 
     async def _forward(self, job: Job, slot: Slot) -> None:
-        """One try on one worker. Raises WorkerLostError; before the first byte the job may go elsewhere."""
+        """One try on one worker. Raises WorkerLostError and WorkerFullError; before the first byte the job may go elsewhere."""
         whole = job.body.in_memory()
         content = whole if whole is not None else job.body.chunks
         answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
@@ -170,8 +184,10 @@ class JobRoutes:
         if not length.isdigit() or int(length) > _SHORT:
             return b""
         body = await answer.everything()
-        if any(mark in body for mark in _NOT_TAKEN):
-            message = "the worker took no job"
+        if _FULL in body:
+            raise WorkerFullError
+        if _DRAINING in body:
+            message = "the worker is on its way out"
             raise WorkerLostError(message)
         return body
 
