@@ -23,24 +23,31 @@ class Settings(BaseSettings):
     )
 
     name: str = Field(default="orchestrator", max_length=253, description="Shown in /capabilities.")
-    host: str = "0.0.0.0"  # noqa: S104 - a service is reached from outside; the NetworkPolicy bounds by whom
-    port: int = Field(default=ORCHESTRATOR_PORT, ge=1, le=65535)
-    fleet: Literal["kubernetes", "processes"] = "kubernetes"
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a service is reached from outside; the NetworkPolicy bounds by whom
+        description="The address that is listened on.",
+    )
+    port: int = Field(default=ORCHESTRATOR_PORT, ge=1, le=65535, description="The port that is listened on.")
+    fleet: Literal["kubernetes", "processes"] = Field(
+        default="kubernetes", description="Where workers run: in pods, or as child processes on this host."
+    )
     namespace: str = Field(default="", description="kubernetes: the namespace that is served.")
     kubeconfig: Path | None = Field(default=None, description="kubernetes: absent inside a cluster.")
     models_config: Path | None = Field(default=None, description="processes: the aiModels.json file.")
     models_dir: Path = Field(default=Path("/models"), description="processes: MODEL_DIR of the workers.")
-    worker_engine: Literal["diffusers", "stub"] = "diffusers"
+    worker_engine: Literal["diffusers", "stub"] = Field(default="diffusers", description="processes: ENGINE of the workers.")
     worker_env: Annotated[dict[str, str], NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=dict, description="processes: JSON, more variables for the workers."
     )
-    worker_start_seconds: float = Field(default=600, gt=0, description="processes: how long a job waits for a first worker.")
+    worker_start_seconds: float = Field(default=600, gt=0, description="processes: seconds that a job waits for a first worker.")
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
     body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")
-    body_stall_seconds: float = Field(default=30, gt=0, description="A caller who sends no byte for so long gets a 408.")
+    body_stall_seconds: float = Field(default=30, gt=0, description="Seconds without a byte from the caller; then it gets a 408.")
     line_limit: int = Field(default=64, ge=1, description="Jobs that may wait for one model; more get a 429.")
-    drain_seconds: float = Field(default=600, ge=0, description="How long jobs may go on after SIGTERM.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="From which level on lines are logged."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -24,23 +24,30 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, protected_namespaces=(), env_ignore_empty=True)
 
-    pipeline: Pipeline
-    model_id: str = Field(min_length=1, max_length=256)
+    pipeline: Pipeline = Field(description="What the model does.")
+    model_id: str = Field(min_length=1, max_length=256, description="The model; jobs that name another are refused.")
     model_dir: Path = Field(default=Path("/models"), description="Folder that holds the weights.")
-    engine: Literal["diffusers", "stub"] = "diffusers"
+    engine: Literal["diffusers", "stub"] = Field(default="diffusers", description="stub: no model, times and faults by script.")
     capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; one runs, the others wait.")
-    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address; the NetworkPolicy bounds who may
-    port: int = Field(default=8000, ge=1, le=65535)
-    drain_seconds: float = Field(default=600, ge=0, description="How long jobs may go on after SIGTERM.")
-    device: Literal["auto", "cuda", "cpu"] = "auto"
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a pod is reached by its own address; the NetworkPolicy bounds who may
+        description="The address that is listened on.",
+    )
+    port: int = Field(default=8000, ge=1, le=65535, description="The port that is listened on.")
+    drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
+    device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto: a card where there is one.")
     gpu_memory_budget_bytes: int | None = Field(default=None, gt=0, description="Bytes this worker may use on its card.")
     optimization: str = Field(default="", description="Comma list of switches: compile, bfloat16.")
     auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
-    termination_message_path: Path = Path("/dev/termination-log")
+    termination_message_path: Path = Field(
+        default=Path("/dev/termination-log"), description="File that gets the reason, in words, when the worker gives up."
+    )
     stub_script: Annotated[StubScript, NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=StubScript, description="JSON: how the stub engine behaves."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="From which level on lines are logged."
+    )
     version: str = Field(default="0.1.0", description="What /version says.")
     worker_max_steps: int = Field(default=200, ge=1, description="Denoising steps a job may ask for.")
     worker_max_pixels: int = Field(default=2048 * 2048, ge=64, description="Pixels of all images of a job together.")
