@@ -3,7 +3,7 @@
 CHART := deploy/helm/stoker
 
 .PHONY: chart-test
-chart-test: $(STAMP) ## The chart without a cluster: helm lint, its suites (helm-unittest), schemas (kubeconform), refused values.
+chart-test: $(STAMP) binaries ## The chart without a cluster: helm lint, its suites (helm-unittest), schemas (kubeconform), refused values.
 	@$(PYTEST) -m chart tests/chart $(REPORT)
 
 .PHONY: chart-values

@@ -19,3 +19,7 @@ cluster-status: $(STAMP) ## Show the cluster (NAME=...), its ports and pods.
 .PHONY: cluster-logs
 cluster-logs: $(STAMP) ## Write logs, events and state of the cluster (NAME=...) into a folder.
 	@$(CLUSTER) logs $(NAMED)
+
+.PHONY: binaries
+binaries: $(STAMP) ## Kubernetes' programs and the tools of clusters, built from Go modules where the cache lacks them.
+	@$(PYTHON) -m e2e.cluster.binaries

@@ -23,7 +23,7 @@ unit: $(STAMP) ## Unit tests, with at least 95 % of the lines of every domain.
 	done
 
 .PHONY: api
-api: $(STAMP) ## Tests against a real API server, run as plain processes.
+api: $(STAMP) binaries ## Tests against a real API server, run as plain processes.
 	@$(PYTEST) -m api -p no:randomly tests/api $(REPORT)
 
 .PHONY: cluster
