@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from stoker_orchestrator.app import jobs as job_path
+from stoker_orchestrator.app import attempts
 from stoker_orchestrator.domain.model import Obstacle
 from tests.support.fleet import model
 from tests.support.orchestrator import JOB, code, world
@@ -84,7 +84,7 @@ async def test_a_worker_lost_before_its_first_byte_costs_a_second_try_elsewhere(
 
 
 async def test_a_worker_that_is_full_with_anothers_jobs_is_asked_again_and_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_path, "FULL_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(attempts, "FULL_PAUSE_SECONDS", 0.01)
     async with world() as here:
         worker = await here.worker("w", FullAtFirst(times=3))
         answer = await here.post(json=JOB)
@@ -94,7 +94,7 @@ async def test_a_worker_that_is_full_with_anothers_jobs_is_asked_again_and_not_g
 
 
 async def test_a_worker_that_stays_full_is_a_503_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_path, "FULL_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(attempts, "FULL_PAUSE_SECONDS", 0.01)
     async with world(model(start_timeout=0.1)) as here:
         await here.worker("w", FullAtFirst(times=1000))
         answer = await here.post(json=JOB)

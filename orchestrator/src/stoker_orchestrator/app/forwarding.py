@@ -1,0 +1,88 @@
+"""One job to one worker: the request streamed there, the answer streamed back."""
+
+from stoker_contracts.names import (
+    HEADER_COLD_START,
+    HEADER_OUTPUT_FORMAT,
+    HEADER_QUEUE_MS,
+    HEADER_REQUEST_ID,
+    HEADER_WORKER,
+)
+from stoker_contracts.pipelines import FACTS, Media
+from stoker_orchestrator.adapters.upstream import Answer, Upstream, WorkerLostError
+from stoker_orchestrator.app.broker import Slot
+from stoker_orchestrator.app.job import Job
+
+_WORKER, _QUEUE_MS, _COLD_START = (name.lower().encode() for name in (HEADER_WORKER, HEADER_QUEUE_MS, HEADER_COLD_START))
+_SENT_ID = HEADER_REQUEST_ID.encode()
+_PASSED_ON = frozenset({b"content-type", b"accept"})
+_PASSED_BACK = frozenset({b"content-type", b"content-length", b"stoker-seed"})
+_REFUSED = 500
+_DRAINING, _FULL = b'"worker_draining"', b'"worker_full"'
+_SHORT = 4096
+"""A worker's own refusal is shorter than this."""
+
+
+class WorkerFullError(Exception):
+    """The worker has as many jobs as it takes. Ours are counted, so another orchestrator's are there, as during a rollout."""
+
+
+class Forwarder:
+    """Carries jobs to workers over kept connections."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def forward(self, job: Job, slot: Slot) -> None:
+        """One try on one worker. Raises WorkerLostError and WorkerFullError; before the first byte the job may go elsewhere."""
+        whole = job.body.in_memory()
+        content = whole if whole is not None else job.body.chunks
+        answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
+        try:
+            body = await self._refusal(answer) if answer.status == _REFUSED else b""
+            job.told += _about(slot)
+            await self._answer(job, answer, body)
+            slot.served = True
+        finally:
+            self._upstream.release(answer)
+
+    async def _refusal(self, answer: Answer) -> bytes:
+        """A worker that took no job says so in a short 500; it must not reach the caller, who may be served elsewhere."""
+        length = dict(answer.headers).get(b"content-length", b"")
+        if not length.isdigit() or int(length) > _SHORT:
+            return b""
+        body = await answer.everything()
+        if _FULL in body:
+            raise WorkerFullError
+        if _DRAINING in body:
+            message = "the worker is on its way out"
+            raise WorkerLostError(message)
+        return body
+
+    async def _answer(self, job: Job, answer: Answer, body: bytes) -> None:
+        head = [header for header in answer.headers if header[0] in _PASSED_BACK]
+        head += job.told
+        job.status, job.started, job.reason = answer.status, True, "answered"
+        await job.send({"type": "http.response.start", "status": answer.status, "headers": head})
+        part = body or await answer.read()
+        while not answer.done:
+            await job.send({"type": "http.response.body", "body": part, "more_body": True})
+            part = await answer.read()
+        await job.send({"type": "http.response.body", "body": part})
+
+
+def _onward(job: Job) -> list[tuple[bytes, bytes]]:
+    """What the worker is told beside the body."""
+    headers = [(name, job.headers[name]) for name in _PASSED_ON if name in job.headers]
+    headers.append((_SENT_ID, job.request_id.encode()))
+    if FACTS[job.path.pipeline].produces is Media.VIDEO:
+        headers.append((HEADER_OUTPUT_FORMAT.encode(), b"mp4"))
+    return headers
+
+
+def _about(slot: Slot) -> list[tuple[bytes, bytes]]:
+    """What the caller is told about how the job was served."""
+    queued = b"%d" % round(slot.waited * 1000) if slot.waited else b"0"
+    told = [(_WORKER, slot.endpoint.id.encode()), (_QUEUE_MS, queued)]
+    if slot.cold:
+        told.append((_COLD_START, b"true"))
+    return told
