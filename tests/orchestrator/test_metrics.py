@@ -24,6 +24,18 @@ def test_jobs_are_counted_by_how_they_ended() -> None:
     assert seen["stoker_jobs_total", "m", "line_full", "503"] == 1
 
 
+def test_decisions_are_counted_by_kind_and_reason_and_by_model_where_they_concern_one() -> None:
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.decisions.labels("scale", "wake", "m").inc()
+    metrics.decisions.labels("lead", "lease_taken").inc()
+
+    seen = samples(metrics)
+
+    assert seen["stoker_decisions_total", "scale", "m", "wake"] == 2
+    assert seen["stoker_decisions_total", "lead", "", "lease_taken"] == 1
+
+
 def test_each_time_is_in_its_bucket_and_in_all_above() -> None:
     metrics = Metrics()
     for seconds in (0.005, 0.006, 7.0, 10_000.0):

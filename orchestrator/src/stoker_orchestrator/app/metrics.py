@@ -7,6 +7,7 @@ would cost a twelfth of the job path.
 import bisect
 from collections import Counter as Count
 from collections.abc import Iterator
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -37,6 +38,52 @@ class JobCounts(Collector):
         (family,) = self.describe()
         for (model, status, reason), count in sorted(self._counts.items()):
             family.add_metric([model, str(status), reason], count)
+        yield family
+
+
+DecisionKind = Literal[
+    "admit", "hold", "refuse", "retry", "quarantine", "eject", "readmit", "scale", "retire", "revive", "swap", "lead"
+]  # fmt: skip
+"""What the orchestrator decides: about a job, an endpoint, a model's workers, or who writes."""
+
+
+class DecisionCount:
+    """How often one decision was made for one reason."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def inc(self) -> None:
+        """Once more."""
+        self.count += 1
+
+
+class DecisionCounts(Collector):
+    """How often each decision was made, by its reason; `model` is empty for what concerns no single model."""
+
+    _labelnames = ("kind", "reason", "model")
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[DecisionKind, str, str], DecisionCount] = {}
+
+    def labels(self, kind: DecisionKind, reason: str, model: str = "") -> DecisionCount:
+        """The counter of one decision. `reason` is from a closed list, `model` a resource's name."""
+        counter = self._counts.get((kind, reason, model))
+        if counter is None:
+            counter = self._counts[kind, reason, model] = DecisionCount()
+        return counter
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """The metric without values."""
+        yield CounterMetricFamily("stoker_decisions", "Decisions by kind, reason and model.", labels=self._labelnames)
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts as they are now."""
+        (family,) = self.describe()
+        for labels, counter in sorted(self._counts.items()):
+            family.add_metric(labels, counter.count)
         yield family
 
 
@@ -79,7 +126,8 @@ class Metrics:
         self.jobs = JobCounts()
         self.queue_seconds = JobTimes("stoker_job_queue_seconds", "Seconds in line.")
         self.worker_seconds = JobTimes("stoker_job_worker_seconds", "Seconds on a worker.")
-        for collector in (self.jobs, self.queue_seconds, self.worker_seconds):
+        self.decisions = DecisionCounts()
+        for collector in (self.jobs, self.decisions, self.queue_seconds, self.worker_seconds):
             registry.register(collector)
         self.retries = Counter("stoker_job_retries", "Jobs sent to a second worker.", ["model"], registry=registry)
         self.wakes = Counter("stoker_wakes", "First workers asked for.", ["model"], registry=registry)
