@@ -16,7 +16,14 @@ _RESUME_BYTES = HELD_BYTES // 2
 
 
 class WorkerLostError(Exception):
-    """The worker could not be reached, or went away before it had answered."""
+    """The worker could not be reached, or went away before it had answered.
+
+    `sent` tells whether it may have had the job: only such a job can be what ended it.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class Connection(asyncio.Protocol):

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
+from stoker_orchestrator.adapters.address import Address, parsed
 from stoker_orchestrator.adapters.connection import Connection, WorkerLostError
 
 __all__ = ["Answer", "Upstream", "WorkerLostError"]
@@ -13,6 +15,8 @@ __all__ = ["Answer", "Upstream", "WorkerLostError"]
 Headers = list[tuple[bytes, bytes]]
 Chunks = Callable[[], AsyncIterator[bytes]]
 """Gives a body from its first byte, each time it is called."""
+Credentials = Callable[[str], bytes | None]
+"""Gives the value of the header Authorization for an address; None where it gets none."""
 
 _CONNECT_SECONDS = 5.0
 KEEP_SECONDS = 30.0
@@ -54,9 +58,15 @@ class Answer:
 
 
 class Upstream:
-    """The client side of the job path. No time limit: a video takes as long as it takes, and the caller may hang up."""
+    """The client side of the job path. No time limit: a video takes as long as it takes, and the caller may hang up.
 
-    def __init__(self) -> None:
+    An address is ``host:port`` or a URL with a base path. `credentials` is asked at each request, so that a changed key counts at
+    once. `trust` is who is believed behind ``https``: by default the system's authorities, and the host must match.
+    """
+
+    def __init__(self, credentials: Credentials | None = None, trust: ssl.SSLContext | None = None) -> None:
+        self._credentials = credentials
+        self._trust = trust
         self._idle: dict[str, list[Connection]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
@@ -68,7 +78,12 @@ class Upstream:
         `length` is the number of bytes that `body` will give, where that is known. Headers whose value is no single line are left
         out. Cancelling the call cancels the job. Raises WorkerLostError, and what the body raises.
         """
-        connection = await self._exchanged(_Request(address, path, headers, body, length))
+        place = _located(address)
+        credential = self._credentials(address) if self._credentials is not None else None
+        if credential is not None:
+            headers = [*headers, (b"authorization", credential)]
+        request = _Request(b"%b%b" % (place.base, path.encode()), place.authority, headers, body, length)
+        connection = await self._exchanged(address, place, request)
         return Answer(connection.status, connection.headers, address, connection)
 
     def release(self, answer: Answer) -> None:
@@ -92,11 +107,12 @@ class Upstream:
                 connection.close()
         self._idle.clear()
 
-    async def _exchanged(self, request: "_Request") -> Connection:
+    async def _exchanged(self, address: str, place: Address, request: "_Request") -> Connection:
         """A connection with the head of the answer on it."""
         loop = asyncio.get_running_loop()
+        sent = False
         while True:
-            connection = self._kept(request.address) or await _connected(request.address)
+            connection = self._kept(address) or await self._connected(place, sent=sent)
             began = loop.time()
             try:
                 connection.begin(request.begin)
@@ -104,11 +120,36 @@ class Upstream:
             except WorkerLostError:
                 if not (connection.kept and connection.silent) or loop.time() - began > _STALE_SECONDS:
                     raise
+                sent = True
             except BaseException:
                 connection.close()
                 raise
             else:
                 return connection
+
+    async def _connected(self, place: Address, *, sent: bool) -> Connection:
+        """A new connection. `sent`: the job was on a kept one before, which may have been closed because of it."""
+        trust = self._authorities() if place.secure else None
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                transport, connection = await loop.create_connection(Connection, place.host, place.port, ssl=trust)
+        except ssl.SSLError as error:
+            message = "the worker's certificate is not trusted, or it does not speak TLS"
+            raise WorkerLostError(message, sent=sent) from error
+        except (OSError, TimeoutError) as error:
+            message = "the worker could not be reached"
+            raise WorkerLostError(message, sent=sent) from error
+        line = transport.get_extra_info("socket")
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _PROBES:
+            line.setsockopt(socket.IPPROTO_TCP, option, value)
+        return connection
+
+    def _authorities(self) -> ssl.SSLContext:
+        if self._trust is None:
+            self._trust = ssl.create_default_context()
+        return self._trust
 
     def _kept(self, address: str) -> Connection | None:
         connections = self._idle.get(address, [])
@@ -132,32 +173,24 @@ class Upstream:
         self._sweep = loop.call_later(KEEP_SECONDS, self._forget_idle) if self._idle else None
 
 
-async def _connected(address: str) -> Connection:
-    host, _, port = address.rpartition(":")
+def _located(address: str) -> Address:
     try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            transport, connection = await asyncio.get_running_loop().create_connection(Connection, host.strip("[]"), int(port))
-    except (OSError, TimeoutError) as error:
-        message = "the worker could not be reached"
-        raise WorkerLostError(message) from error
-    line = transport.get_extra_info("socket")
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _PROBES:
-        line.setsockopt(socket.IPPROTO_TCP, option, value)
-    return connection
+        return parsed(address)
+    except ValueError as error:
+        message = "the worker's address cannot be understood"
+        raise WorkerLostError(message, sent=False) from error
 
 
 class _Request:
     """A request that can be sent again: how it begins, which is the `whole` of it where the body is at hand."""
 
     def __init__(
-        self, address: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None
+        self, path: bytes, host: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None
     ) -> None:
-        self.address = address
         self._body = body
         self._chunked = length is None
         self.whole = isinstance(body, bytes)
-        lines = [b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path.encode(), address.encode())]
+        lines = [b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path, host)]
         lines += [b"%b: %b\r\n" % (name, value) for name, value in headers if b"\n" not in value and b"\r" not in value]
         if isinstance(body, bytes):
             lines += [b"content-length: %d\r\n\r\n" % len(body), body]
