@@ -2,9 +2,11 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.resources.conditions import Verdict
+from stoker_contracts.resources.scaling import ScalingDecision
 from stoker_orchestrator.adapters.fleets.port import Sink
 from stoker_orchestrator.app.process import serve
 from stoker_orchestrator.app.settings import Settings
@@ -30,8 +32,14 @@ class StaticFleet:
         sink(Synced())
         await asyncio.Event().wait()
 
-    async def wake(self, model: str) -> None:
+    async def scale(self, model: str, replicas: int, *, expected: int) -> None:
         """Both models are warm."""
+
+    async def rank(self, endpoint: str, cost: int) -> None:
+        """Nothing is ever ended."""
+
+    async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
+        """There is nowhere to show them."""
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
         """There is nowhere to show it."""

@@ -125,14 +125,14 @@ async def test_pods_that_have_ended_or_are_not_workers_are_no_endpoints(cluster:
         await until(lambda: told.states() == {"b.0": EndpointState.READY})
 
 
-async def test_waking_asks_for_one_replica_once_and_never_lowers_what_others_asked_for(cluster: Cluster) -> None:
+async def test_scaling_asks_once_and_never_overwrites_what_others_asked_for(cluster: Cluster) -> None:
     await cluster.model("m")
     await cluster.model("three", replicas=3)
     async with following(cluster) as told:
-        await told.fleet.wake("m")
-        await told.fleet.wake("m")
-        await told.fleet.wake("three")
-        await told.fleet.wake("no-such-model")
+        await told.fleet.scale("m", 1, expected=0)
+        await told.fleet.scale("m", 1, expected=0)
+        await told.fleet.scale("three", 1, expected=0)
+        await told.fleet.scale("no-such-model", 1, expected=0)
 
     assert cluster.get("m")["spec"]["replicas"] == 1
     assert cluster.get("three")["spec"]["replicas"] == 3
@@ -140,7 +140,7 @@ async def test_waking_asks_for_one_replica_once_and_never_lowers_what_others_ask
     assert cluster.writes() == scaled
 
 
-async def test_waking_from_what_is_no_longer_so_changes_nothing(cluster: Cluster) -> None:
+async def test_scaling_from_what_is_no_longer_so_changes_nothing(cluster: Cluster) -> None:
     await cluster.model("m")
     async with following(cluster) as told:
         pass
@@ -149,7 +149,7 @@ async def test_waking_from_what_is_no_longer_so_changes_nothing(cluster: Cluster
     await cluster.kubectl("scale", MODELS, "m", "--replicas=3")
 
     with pytest.raises(FleetError, match="changes faster than it can be followed"):
-        await fleet.wake("m")
+        await fleet.scale("m", 1, expected=0)
 
     assert cluster.get("m")["spec"]["replicas"] == 3
     await fleet._client.close()
@@ -236,7 +236,7 @@ async def test_what_changed_while_the_api_server_could_not_be_reached_is_told_af
         await cluster.model("n")
         await cluster.pod("b")
         with pytest.raises(FleetError, match="cannot be reached"):
-            await told.fleet.wake("m")
+            await told.fleet.scale("m", 1, expected=0)
         assert told.states() == {"a.0": EndpointState.READY}
 
         await way.mend()
@@ -276,7 +276,7 @@ async def test_events_go_on_after_the_api_server_was_killed(orchestrator_rights:
         async with following(cluster) as told:
             tier.stop_server()
             with pytest.raises(FleetError, match="cannot be reached"):
-                await told.fleet.wake("m")
+                await told.fleet.scale("m", 1, expected=0)
             assert told.models() == {"m"}
 
             await asyncio.to_thread(tier.start_server)
@@ -285,5 +285,5 @@ async def test_events_go_on_after_the_api_server_was_killed(orchestrator_rights:
 
             await until(lambda: told.models() == {"m", "n"})
             await until(lambda: told.states() == {"a.0": EndpointState.STARTING})
-            await told.fleet.wake("m")
+            await told.fleet.scale("m", 1, expected=0)
         assert cluster.get("m")["spec"]["replicas"] == 1

@@ -15,12 +15,12 @@ BROKEN = Obstacle("LoadFailed", "no such layer")
 def registry(*events: FleetEvent) -> Registry:
     made = Registry()
     for event in events:
-        made.apply(event)
+        made.apply(event, now=0)
     return made
 
 
-def document(made: Registry, waiting: int = 0) -> Capabilities:
-    return Advertiser("o").document(made, lambda _: waiting)
+def document(made: Registry, work: float = 0) -> Capabilities:
+    return Advertiser("o").document(made, lambda _: work)
 
 
 def test_a_model_with_a_ready_worker_is_warm_and_one_without_is_cold() -> None:
@@ -40,7 +40,7 @@ def test_a_draining_worker_is_not_advertised() -> None:
     assert not capability.models[0].warm
 
 
-@pytest.mark.parametrize("unserved", [model(obstacle=BROKEN), model(startable=False)])
+@pytest.mark.parametrize("unserved", [model(obstacle=BROKEN), model(scaling=None)])
 def test_a_model_that_cannot_be_served_is_not_advertised_and_its_condition_says_why(unserved: Model) -> None:
     made = registry(ModelSeen(unserved))
 
@@ -66,9 +66,9 @@ def test_the_generation_grows_by_one_with_each_change_and_only_then() -> None:
 
     first = generation()
     assert generation() == first
-    made.apply(endpoint("1"))
+    made.apply(endpoint("1"), now=0)
     assert generation() == first + 1
-    made.apply(ModelGone("m"))
+    made.apply(ModelGone("m"), now=0)
     assert generation() == first + 2
 
 
@@ -81,11 +81,11 @@ def test_two_resources_of_one_model_are_one_offer() -> None:
 
 def test_the_wait_is_estimated_from_what_jobs_took_so_far() -> None:
     made = registry(ModelSeen(model()), endpoint("1"))
-    made.observe("m", 2.0)
-    assert document(made, waiting=0).capabilities[0].models[0].estimated_wait_ms == 0
+    made.observe(made.endpoints[0], cost=1.0, seconds=2.0)
+    assert document(made).capabilities[0].models[0].estimated_wait_ms == 0
 
     made.take(made.endpoints[0], 1)
-    assert document(made, waiting=2).capabilities[0].models[0].estimated_wait_ms == 6000
+    assert document(made, work=2.5).capabilities[0].models[0].estimated_wait_ms == 6000
 
 
 def test_of_two_resources_with_one_model_the_warm_one_is_found() -> None:

@@ -33,7 +33,7 @@ async def test_readiness_changes_show_in_capabilities_and_in_the_condition() -> 
 
 async def test_watchers_get_the_document_and_then_each_change() -> None:
     async with world() as here:
-        changes: Any = here.orchestrator.broker.changes()
+        changes: Any = here.orchestrator.broker.publisher.changes()
         first = await anext(changes)
         second = asyncio.ensure_future(anext(changes))
         await here.worker("w")

@@ -36,7 +36,7 @@ async def test_a_caller_who_hangs_up_leaves_the_line_and_the_model_is_woken_all_
         await call
 
         assert here.waiting == 0
-        assert here.fleet.woken == ["m"]
+        assert here.fleet.scaled == [("m", 1)]
 
 
 async def test_a_caller_who_hangs_up_cancels_the_job_on_its_worker_and_frees_the_slot() -> None:

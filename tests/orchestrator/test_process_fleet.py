@@ -66,8 +66,8 @@ async def test_warm_models_start_by_themselves_and_cold_ones_when_they_are_woken
         await until(lambda: told.endpoints(EndpointState.READY))
         assert [each.model for each in told.endpoints(EndpointState.READY)] == ["t2i-org-warm"]
 
-        await told.fleet.wake("i2v-org-cold")
-        await told.fleet.wake("i2v-org-cold")
+        await told.fleet.scale("i2v-org-cold", 1, expected=0)
+        await told.fleet.scale("i2v-org-cold", 1, expected=0)
         await until(lambda: len(told.endpoints(EndpointState.READY)) == 2)
 
     (cold,) = [each for each in told.events if isinstance(each, EndpointSeen) and each.model == "i2v-org-cold"][:1]
@@ -135,7 +135,7 @@ async def test_a_file_that_is_no_models_config_stops_the_fleet_in_words(tmp_path
 async def test_a_model_that_is_not_listed_cannot_be_woken(tmp_path: Path) -> None:
     async with running(config(tmp_path, COLD)) as told:
         with pytest.raises(FleetError, match="no such model"):
-            await told.fleet.wake("other")
+            await told.fleet.scale("other", 1, expected=0)
 
 
 def children_of(parent: int) -> list[int]:

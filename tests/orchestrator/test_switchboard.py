@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoker_orchestrator.domain.admission import Limits
 from stoker_orchestrator.domain.events import EndpointGone, ModelGone, ModelSeen
+from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import EndpointState, Obstacle
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Effect, Granted, Refused, Switchboard, Wake
@@ -17,10 +19,10 @@ M = model(start_timeout=60)
 
 
 def switchboard(*endpoints: str, line_limit: int = 4, capacity: int = 1) -> Switchboard:
-    board = Switchboard(Registry(), line_limit)
-    board.apply(ModelSeen(M))
+    board = Switchboard(Registry(), Limits(line_limit))
+    board.apply(ModelSeen(M), now=0)
     for identity in endpoints:
-        board.apply(endpoint(identity, capacity=capacity))
+        board.apply(endpoint(identity, capacity=capacity), now=0)
     return board
 
 
@@ -33,77 +35,78 @@ def refused(effects: list[Effect]) -> list[tuple[int, int]]:
 
 
 def test_a_free_worker_takes_a_job_at_once() -> None:
-    assert granted(switchboard("a").arrive(1, M, 1, now=0)) == [(1, "a")]
+    assert granted(switchboard("a").arrive(1, M, Ask(1), now=0)) == [(1, "a")]
 
 
 def test_the_worker_with_the_least_declared_work_takes_the_job() -> None:
     board = switchboard("a", "b", capacity=2)
-    board.arrive(1, M, 100, now=0)
-    board.arrive(2, M, 1, now=0)
+    board.arrive(1, M, Ask(100), now=0)
+    board.arrive(2, M, Ask(1), now=0)
 
-    assert granted(board.arrive(3, M, 1, now=0)) == [(3, "b")]
+    assert granted(board.arrive(3, M, Ask(1), now=0)) == [(3, "b")]
 
 
 def test_a_busy_fleet_lets_jobs_wait_and_serves_them_in_order() -> None:
     board = switchboard("a")
-    (first,) = [each for each in board.arrive(1, M, 1, now=0) if isinstance(each, Granted)]
-    assert board.arrive(2, M, 1, now=0) == []
-    assert board.arrive(3, M, 1, now=0) == []
+    (first,) = [each for each in board.arrive(1, M, Ask(1), now=0) if isinstance(each, Granted)]
+    assert board.arrive(2, M, Ask(1), now=0) == []
+    assert board.arrive(3, M, Ask(1), now=0) == []
 
-    assert granted(board.release(first)) == [(2, "a")]
+    assert granted(board.release(first, now=0)) == [(2, "a")]
     assert board.waiting("m") == 1
 
 
 def test_one_ready_worker_releases_one_job_and_not_the_herd() -> None:
     board = switchboard()
     for ticket in range(3):
-        board.arrive(ticket, M, 1, now=0)
+        board.arrive(ticket, M, Ask(1), now=0)
 
-    assert granted(board.apply(endpoint("a"))) == [(0, "a")]
+    assert granted(board.apply(endpoint("a"), now=0)) == [(0, "a")]
 
 
 def test_a_full_line_is_a_429_with_a_time_to_come_back() -> None:
     board = switchboard("a", line_limit=1)
-    board.arrive(1, M, 1, now=0)
-    board.arrive(2, M, 1, now=0)
+    board.arrive(1, M, Ask(1), now=0)
+    board.arrive(2, M, Ask(1), now=0)
 
-    (effect,) = board.arrive(3, M, 1, now=0)
+    (effect,) = board.arrive(3, M, Ask(1), now=0)
     assert isinstance(effect, Refused)
-    assert (effect.refusal.status, effect.refusal.retry_after) == (429, 5)
+    assert (effect.refusal.status, effect.refusal.code) == (429, "line_full")
+    assert effect.refusal.retry_after is not None
 
 
 def test_a_cold_model_is_woken_by_its_first_job() -> None:
     board = switchboard()
 
-    assert board.arrive(1, M, 1, now=0) == [Wake("m")]
+    assert board.arrive(1, M, Ask(1), now=0) == [Wake("m")]
 
 
 def test_a_worker_that_starts_already_is_not_asked_for_again() -> None:
     board = switchboard()
-    board.apply(endpoint("a", state=EndpointState.STARTING))
+    board.apply(endpoint("a", state=EndpointState.STARTING), now=0)
 
-    assert board.arrive(1, M, 1, now=0) == []
+    assert board.arrive(1, M, Ask(1), now=0) == []
     assert board.expire(now=1) == []
 
 
 def test_a_worker_on_its_way_out_does_not_keep_a_new_one_from_being_asked_for() -> None:
     board = switchboard()
-    board.apply(endpoint("leaving", state=EndpointState.DRAINING))
+    board.apply(endpoint("leaving", state=EndpointState.DRAINING), now=0)
 
-    assert board.arrive(1, M, 1, now=0) == [Wake("m")]
+    assert board.arrive(1, M, Ask(1), now=0) == [Wake("m")]
     assert board.expire(now=1) == [Wake("m")]
 
 
 def test_a_wake_that_brought_nothing_is_repeated_while_jobs_wait() -> None:
     board = switchboard()
-    board.arrive(1, M, 1, now=0)
+    board.arrive(1, M, Ask(1), now=0)
 
     assert board.expire(now=1) == [Wake("m")]
 
 
 def test_a_job_that_waited_its_time_is_a_503() -> None:
     board = switchboard()
-    board.arrive(1, M, 1, now=0)
+    board.arrive(1, M, Ask(1), now=0)
 
     assert refused(board.expire(now=59.9)) == []
     assert refused(board.expire(now=60)) == [(1, 503)]
@@ -113,9 +116,9 @@ def test_a_job_that_waited_its_time_is_a_503() -> None:
 def test_a_model_that_cannot_be_served_is_refused_with_its_reason() -> None:
     board = switchboard()
     broken = model(obstacle=Obstacle("WeightsMissing", "the volume is empty"))
-    board.apply(ModelSeen(broken))
+    board.apply(ModelSeen(broken), now=0)
 
-    (effect,) = board.arrive(1, broken, 1, now=0)
+    (effect,) = board.arrive(1, broken, Ask(1), now=0)
     assert isinstance(effect, Refused)
     assert (effect.refusal.status, effect.refusal.code) == (503, "WeightsMissing")
     assert "the volume is empty" in effect.refusal.message
@@ -123,74 +126,74 @@ def test_a_model_that_cannot_be_served_is_refused_with_its_reason() -> None:
 
 def test_who_waits_is_told_when_the_model_turns_out_to_be_broken() -> None:
     board = switchboard()
-    board.arrive(1, M, 1, now=0)
+    board.arrive(1, M, Ask(1), now=0)
 
-    assert refused(board.apply(ModelSeen(model(obstacle=Obstacle("LoadFailed", "no such layer"))))) == [(1, 503)]
+    assert refused(board.apply(ModelSeen(model(obstacle=Obstacle("LoadFailed", "no such layer"))), now=0)) == [(1, 503)]
 
 
 def test_an_obstacle_does_not_stop_a_model_that_still_has_a_ready_worker() -> None:
     board = switchboard("a")
     broken = model(obstacle=Obstacle("Unschedulable", "no GPU for the second worker"))
-    board.apply(ModelSeen(broken))
+    board.apply(ModelSeen(broken), now=0)
 
-    assert granted(board.arrive(1, broken, 1, now=0)) == [(1, "a")]
+    assert granted(board.arrive(1, broken, Ask(1), now=0)) == [(1, "a")]
 
 
 def test_who_waits_is_told_when_the_model_is_gone() -> None:
     board = switchboard()
-    board.arrive(1, M, 1, now=0)
+    board.arrive(1, M, Ask(1), now=0)
 
-    assert refused(board.apply(ModelGone("m"))) == [(1, 404)]
+    assert refused(board.apply(ModelGone("m"), now=0)) == [(1, 404)]
 
 
 def test_a_model_that_may_not_be_started_is_refused() -> None:
     board = Switchboard(Registry())
-    manual = model(startable=False)
-    board.apply(ModelSeen(manual))
+    manual = model(scaling=None)
+    board.apply(ModelSeen(manual), now=0)
 
-    assert refused(board.arrive(1, manual, 1, now=0)) == [(1, 503)]
+    assert refused(board.arrive(1, manual, Ask(1), now=0)) == [(1, 503)]
 
 
 @pytest.mark.parametrize("state", [EndpointState.STARTING, EndpointState.DRAINING])
 def test_only_ready_workers_take_jobs(state: EndpointState) -> None:
     board = switchboard()
-    board.apply(endpoint("a", state=state))
+    board.apply(endpoint("a", state=state), now=0)
 
-    assert granted(board.arrive(1, M, 1, now=0)) == []
+    assert granted(board.arrive(1, M, Ask(1), now=0)) == []
 
 
 def test_a_job_does_not_meet_the_worker_that_it_lost_before() -> None:
     board = switchboard("a")
 
-    assert granted(board.arrive(1, M, 1, now=0, excluded=("a",))) == []
-    assert granted(board.apply(endpoint("b"))) == [(1, "b")]
+    assert granted(board.arrive(1, M, Ask(1, excluded=("a",)), now=0)) == []
+    assert granted(board.apply(endpoint("b"), now=0)) == [(1, "b")]
 
 
 def test_a_job_with_an_excluded_worker_does_not_block_those_behind_it() -> None:
     board = switchboard("a")
-    (running,) = [each for each in board.arrive(1, M, 1, now=0) if isinstance(each, Granted)]
-    board.arrive(2, M, 1, now=0, excluded=("a",))
-    board.arrive(3, M, 1, now=0)
+    (running,) = [each for each in board.arrive(1, M, Ask(1), now=0) if isinstance(each, Granted)]
+    board.arrive(2, M, Ask(1, excluded=("a",)), now=0)
+    board.arrive(3, M, Ask(1), now=0)
 
-    assert granted(board.release(running)) == [(3, "a")]
+    assert granted(board.release(running, now=0)) == [(3, "a")]
 
 
 def test_a_caller_who_leaves_the_line_is_not_served() -> None:
     board = switchboard()
-    board.arrive(1, M, 1, now=0)
+    board.arrive(1, M, Ask(1), now=0)
     board.leave("m", 1)
 
-    assert granted(board.apply(endpoint("a"))) == []
+    assert granted(board.apply(endpoint("a"), now=0)) == []
 
 
 def test_the_slot_of_a_vanished_worker_is_nobodys() -> None:
     board = switchboard("a")
-    (grant,) = [each for each in board.arrive(1, M, 1, now=0) if isinstance(each, Granted)]
-    board.arrive(2, M, 1, now=0)
-    board.apply(EndpointGone("a"))
+    (grant,) = [each for each in board.arrive(1, M, Ask(1), now=0) if isinstance(each, Granted)]
+    board.arrive(2, M, Ask(1), now=0)
+    board.apply(EndpointGone("a"), now=0)
 
-    assert granted(board.release(grant)) == []
-    assert granted(board.apply(endpoint("b"))) == [(2, "b")]
+    assert granted(board.release(grant, now=0)) == []
+    assert granted(board.apply(endpoint("b"), now=0)) == [(2, "b")]
 
 
 @dataclass
@@ -238,20 +241,20 @@ def test_no_worker_is_overfull_nobody_waits_beside_a_free_slot_and_order_is_kept
     for ticket, (kind, number) in enumerate(happenings):
         match kind:
             case "job":
-                effects = world.board.arrive(ticket, M, 1, world.now)
+                effects = world.board.arrive(ticket, M, Ask(1), now=world.now)
                 if not any(isinstance(each, Granted | Refused) for each in effects):
                     world.waiting.append(ticket)
                 world.take(effects)
             case "end" if world.running:
                 _, grant = world.running.popitem()
-                world.take(world.board.release(grant, 0.5))
+                world.take(world.board.release(grant, world.now))
             case "up":
-                world.take(world.board.apply(endpoint(f"{ticket}", capacity=1 + number % 3)))
+                world.take(world.board.apply(endpoint(f"{ticket}", capacity=1 + number % 3), world.now))
             case "drain" | "gone" if world.board.registry.endpoints:
                 ends = world.board.registry.endpoints[number % len(world.board.registry.endpoints)]
                 capacity, state = ends.capacity, EndpointState.DRAINING
                 change = EndpointGone(ends.id) if kind == "gone" else endpoint(ends.id, capacity=capacity, state=state)
-                world.take(world.board.apply(change))
+                world.take(world.board.apply(change, world.now))
             case _:
                 world.now += number * 10
                 world.take(world.board.expire(world.now))

@@ -1,10 +1,12 @@
 """Models, endpoints and a fleet that a test plays itself."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.resources.conditions import Verdict
+from stoker_contracts.resources.scaling import ScalingDecision
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointSeen, FleetEvent, ModelSeen, Synced
 from stoker_orchestrator.domain.model import EndpointState, Model
@@ -16,17 +18,19 @@ def model(name: str = "m", **others: Any) -> Model:
 
 
 def endpoint(
-    identity: str, of: str = "m", capacity: int = 1, state: EndpointState = EndpointState.READY, address: str = "127.0.0.1:9"
+    identity: str, of: str = "m", capacity: int = 1, state: EndpointState = EndpointState.READY, **others: Any
 ) -> EndpointSeen:
     """A worker of the model `of`."""
-    return EndpointSeen(identity, of, address, capacity, state)
+    return EndpointSeen(identity, of, others.pop("address", "127.0.0.1:9"), capacity, state, **others)
 
 
 class PlayedFleet:
     """Tells what the test tells it, and remembers what it was asked."""
 
     def __init__(self, *events: FleetEvent) -> None:
-        self.woken: list[str] = []
+        self.scaled: list[tuple[str, int]] = []
+        self.ranks: dict[str, int] = {}
+        self.explained: dict[str, list[ScalingDecision]] = {}
         self.shown: dict[str, Verdict] = {}
         self.broken = False
         self._events = [*events, Synced()]
@@ -42,11 +46,17 @@ class PlayedFleet:
         assert self._sink is not None
         self._sink(event)
 
-    async def wake(self, model: str) -> None:
-        self.woken.append(model)
+    async def scale(self, model: str, replicas: int, *, expected: int) -> None:
+        self.scaled.append((model, replicas))
         if self.broken:
             message = "away"
             raise FleetError(message)
+
+    async def rank(self, endpoint: str, cost: int) -> None:
+        self.ranks[endpoint] = cost
+
+    async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
+        self.explained[model] = list(decisions)
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
         if self.broken:

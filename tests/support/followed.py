@@ -68,7 +68,7 @@ class Orchestrator:
 
     def take(self, event: FleetEvent) -> None:
         self.events.append(event)
-        self.registry.apply(event)
+        self.registry.apply(event, now=0)
 
     def states(self) -> dict[str, EndpointState]:
         return {each.id: each.state for each in self.registry.endpoints}

@@ -217,7 +217,8 @@ async def test_a_full_worker_says_so_and_stays_ready() -> None:
         done = await running
 
     assert (refused.status_code, refused.json()["error"]["code"]) == (500, "worker_full")
-    assert ready.json() == {"ready": True, "state": "ready", "in_flight": 1, "capacity": 1}
+    assert ready.json() | {"steps": 0} == {"ready": True, "state": "ready", "in_flight": 1, "capacity": 1, "steps": 0}
+    assert ready.json()["steps"] > 0, "a worker at work makes steps"
     assert done.status_code == 200
 
 

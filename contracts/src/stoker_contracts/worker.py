@@ -73,6 +73,7 @@ class Readiness(_Body):
     state: str = Field(description="`loading`, `ready`, `draining` or `failed`.")
     in_flight: int
     capacity: int
+    steps: int = Field(default=0, description="Steps that the worker has made in its life: they grow while it works.")
 
 
 class Version(_Body):

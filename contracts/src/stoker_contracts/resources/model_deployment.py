@@ -8,6 +8,7 @@ from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.quantities import DURATION_PATTERN, QUANTITY_PATTERN
 from stoker_contracts.resources.conditions import Condition
 from stoker_contracts.resources.pod import PodOverrides
+from stoker_contracts.resources.scaling import ScalingStatus
 from stoker_contracts.resources.schema import Column, Rule, Wire, validated_by
 
 _IMMUTABLE = "is immutable; make a new ModelDeployment instead"
@@ -245,6 +246,7 @@ class ModelDeploymentStatus(Wire):
     selector: str = Field(default="", description="Which pods are the workers, for a HorizontalPodAutoscaler.")
     warm: str = Field(default="", description="Ready workers of wanted workers, for kubectl.")
     conditions: list[Condition] = Field(default_factory=list, max_length=16, description="What is so, and why.")
+    scaling: ScalingStatus | None = Field(default=None, description="What activity decided about the workers.")
     workers: list[WorkerStatus] = Field(default_factory=list, max_length=10, description="The workers, those in trouble first.")
 
 

@@ -5,12 +5,14 @@ import time
 
 from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.adapters.upstream import WorkerLostError
-from stoker_orchestrator.app.broker import Broker, RefusedError
+from stoker_orchestrator.app.broker import Broker
+from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.forwarding import Forwarder, WorkerFullError
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.target import Target
 from stoker_orchestrator.domain.admission import Refusal
+from stoker_orchestrator.domain.hold import Ask
 
 TRIES = 2
 FULL_PAUSE_SECONDS = 0.25
@@ -33,7 +35,7 @@ class Attempts:
         lost: list[str] = []
         give_up = time.monotonic() + target.model.start_timeout
         while len(lost) < TRIES:
-            slot = await self._broker.take(target.model, target.cost, tuple(lost))
+            slot = await self._broker.take(target.model, Ask(target.cost, excluded=tuple(lost), again=bool(lost)))
             try:
                 await self._forwarder.forward(job, slot)
             except WorkerFullError:

@@ -11,14 +11,14 @@ from starlette.requests import Request
 
 from stoker_contracts.capabilities import Capabilities
 from stoker_contracts.errors import ErrorType, error_body
-from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.app.publisher import Publisher
 
 HEARTBEAT_SECONDS = 10.0
 
 
-def create_control(broker: Broker, metrics: Metrics, is_ready: Callable[[], bool]) -> FastAPI:
-    """The control API over one broker."""
+def create_control(publisher: Publisher, metrics: Metrics, is_ready: Callable[[], bool]) -> FastAPI:
+    """The control API over what one publisher tells."""
     app = FastAPI(title="Stoker orchestrator", version="0.1.0")
 
     @app.get("/capabilities", response_model=Capabilities, summary="Which models are offered now, and which are warm")
@@ -26,8 +26,8 @@ def create_control(broker: Broker, metrics: Metrics, is_ready: Callable[[], bool
         *, watch: Annotated[bool, Query(description="Server-sent events: the document, then each change.")] = False
     ) -> Response:
         if watch:
-            return StreamingResponse(_events(broker), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        return Response(broker.capabilities().model_dump_json(), media_type="application/json")
+            return StreamingResponse(_events(publisher), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return Response(publisher.capabilities().model_dump_json(), media_type="application/json")
 
     @app.get("/healthz", summary="Whether the process works")
     async def healthz() -> dict[str, bool]:
@@ -52,9 +52,9 @@ def create_control(broker: Broker, metrics: Metrics, is_ready: Callable[[], bool
     return app
 
 
-async def _events(broker: Broker) -> AsyncIterator[str]:
+async def _events(publisher: Publisher) -> AsyncIterator[str]:
     """The stream of documents, with a comment where nothing changed for a while, so that dead readers are noticed."""
-    changes = broker.changes()
+    changes = publisher.changes()
     upcoming = asyncio.ensure_future(anext(changes))
     try:
         while True:

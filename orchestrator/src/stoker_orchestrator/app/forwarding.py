@@ -9,8 +9,9 @@ from stoker_contracts.names import (
 )
 from stoker_contracts.pipelines import FACTS, Media
 from stoker_orchestrator.adapters.upstream import Answer, Upstream, WorkerLostError
-from stoker_orchestrator.app.broker import Slot
+from stoker_orchestrator.app.desk import Slot
 from stoker_orchestrator.app.job import Job
+from stoker_orchestrator.domain.switchboard import Outcome
 
 _WORKER, _QUEUE_MS, _COLD_START = (name.lower().encode() for name in (HEADER_WORKER, HEADER_QUEUE_MS, HEADER_COLD_START))
 _SENT_ID = HEADER_REQUEST_ID.encode()
@@ -41,7 +42,7 @@ class Forwarder:
             body = await self._refusal(answer) if answer.status == _REFUSED else b""
             job.told += _about(slot)
             await self._answer(job, answer, body)
-            slot.served = True
+            slot.outcome = Outcome.SERVED
         finally:
             self._upstream.release(answer)
 

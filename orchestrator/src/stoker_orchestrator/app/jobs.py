@@ -15,8 +15,9 @@ from stoker_orchestrator.adapters.upstream import Upstream
 from stoker_orchestrator.app.asgi import Receive, Scope, Send
 from stoker_orchestrator.app.attempts import Attempts
 from stoker_orchestrator.app.body import Body, BodyTooLargeError, Budget, BudgetSpentError, CallerGoneError, StalledError
-from stoker_orchestrator.app.broker import Broker, RefusedError
+from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.caller import CallerWatch
+from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.forwarding import Forwarder
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.app.job_log import JobLog

@@ -131,6 +131,9 @@ class Metrics:
             registry.register(collector)
         self.retries = Counter("stoker_job_retries", "Jobs sent to a second worker.", ["model"], registry=registry)
         self.wakes = Counter("stoker_wakes", "First workers asked for.", ["model"], registry=registry)
+        self.ejections = Counter(
+            "stoker_ejections", "Endpoints ejected, by model and reason.", ["model", "reason"], registry=registry
+        )
         self.in_flight = Gauge("stoker_jobs_in_flight", "Jobs on workers.", ["model"], registry=registry)
         self.waiting = Gauge("stoker_jobs_waiting", "Jobs in line.", ["model"], registry=registry)
         self.endpoints = Gauge("stoker_endpoints", "Endpoints by state.", ["state"], registry=registry)

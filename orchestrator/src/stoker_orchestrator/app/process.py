@@ -13,6 +13,7 @@ import uvloop
 from pydantic import ValidationError
 
 from stoker_orchestrator.adapters.fleets.port import Fleet
+from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.adapters.upstream import Upstream
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.control import create_control
@@ -21,6 +22,7 @@ from stoker_orchestrator.app.gathering import GatheringProtocol
 from stoker_orchestrator.app.jobs import JobRoutes
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.settings import Settings
+from stoker_orchestrator.domain.admission import Limits
 from stoker_orchestrator.domain.advertise import Advertiser
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Switchboard
@@ -44,8 +46,9 @@ class Orchestrator:
     def __init__(self, settings: Settings, fleet: Fleet) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        switchboard = Switchboard(Registry(), settings.line_limit)
-        self.broker = Broker(switchboard, fleet, Advertiser(settings.name), self._metrics)
+        switchboard = Switchboard(Registry(), Limits(settings.line_limit, settings.line_seconds))
+        self._prober = Prober()
+        self.broker = Broker(switchboard, fleet, self._prober, Advertiser(settings.name), self._metrics)
         self._upstream = Upstream()
         self.jobs = JobRoutes(self.broker, self._upstream, settings, self._metrics)
         self._stopping = asyncio.Event()
@@ -53,7 +56,7 @@ class Orchestrator:
     @property
     def app(self) -> Dispatcher:
         """The ASGI application."""
-        return Dispatcher(self.jobs, create_control(self.broker, self._metrics, self._is_ready))
+        return Dispatcher(self.jobs, create_control(self.broker.publisher, self._metrics, self._is_ready))
 
     def _is_ready(self) -> bool:
         return self.broker.registry.synced and self.jobs.accepting
@@ -83,6 +86,7 @@ class Orchestrator:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         self._upstream.close()
+        await self._prober.close()
         self.jobs.log.flush()
         return 1 if failed else 0
 

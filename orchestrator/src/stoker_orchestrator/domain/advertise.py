@@ -5,7 +5,8 @@ from collections.abc import Callable
 from stoker_contracts.capabilities import Capabilities, Capability, ModelOffer
 from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_contracts.resources.conditions import Reason, Verdict
-from stoker_orchestrator.domain.model import EndpointState, Model
+from stoker_orchestrator.domain.admission import stuck
+from stoker_orchestrator.domain.model import Model
 from stoker_orchestrator.domain.registry import Registry
 
 
@@ -15,9 +16,9 @@ class Advertiser:
     def __init__(self, orchestrator: str) -> None:
         self._document = Capabilities(orchestrator=orchestrator, generation=0, capabilities=())
 
-    def document(self, registry: Registry, waiting: Callable[[str], int]) -> Capabilities:
-        """The document for the registry and the lines as they are now; the same object as before where nothing changed."""
-        now = tuple(_capability(registry, waiting, pipeline) for pipeline in Pipeline if registry.of_pipeline(pipeline))
+    def document(self, registry: Registry, work: Callable[[str], float]) -> Capabilities:
+        """The document for the registry and the work in line as they are now; the same object as before where nothing changed."""
+        now = tuple(_capability(registry, work, pipeline) for pipeline in Pipeline if registry.of_pipeline(pipeline))
         if now != self._document.capabilities:
             generation = self._document.generation + 1
             self._document = self._document.model_copy(update={"capabilities": now, "generation": generation})
@@ -26,7 +27,7 @@ class Advertiser:
 
 def offered(registry: Registry, model: Model) -> bool:
     """Whether a job sent now would be served, at once or after a start."""
-    return registry.is_warm(model.name) or (model.obstacle is None and model.startable)
+    return registry.is_warm(model.name) or (not stuck(registry, model) and model.startable)
 
 
 def verdict(registry: Registry, model: Model) -> Verdict:
@@ -39,23 +40,23 @@ def verdict(registry: Registry, model: Model) -> Verdict:
     return Verdict("False", Reason.NOT_READY, f"not advertised: {obstacle}")
 
 
-def _capability(registry: Registry, waiting: Callable[[str], int], pipeline: Pipeline) -> Capability:
+def _capability(registry: Registry, work: Callable[[str], float], pipeline: Pipeline) -> Capability:
     models = [model for model in registry.of_pipeline(pipeline) if offered(registry, model)]
     best: dict[str, ModelOffer] = {}
     for model in models:
-        offer = _offer(registry, model, waiting(model.name))
+        offer = _offer(registry, model, work(model.name))
         best[model.model_id] = _joined(best[model.model_id], offer) if model.model_id in best else offer
     return Capability(pipeline=pipeline, capability=FACTS[pipeline].capability, models=tuple(best.values()))
 
 
-def _offer(registry: Registry, model: Model, waiting: int) -> ModelOffer:
-    ready = [each for each in registry.endpoints_of(model.name) if each.state is EndpointState.READY]
+def _offer(registry: Registry, model: Model, work: float) -> ModelOffer:
+    ready = [each for each in registry.endpoints_of(model.name) if each.serving]
     return ModelOffer(
         model_id=model.model_id,
         warm=bool(ready),
         capacity=sum(each.capacity for each in ready),
         capacity_in_use=sum(each.in_flight for each in ready),
-        estimated_wait_ms=round(registry.estimated_wait(model.name, waiting) * 1000),
+        estimated_wait_ms=round(registry.estimated_wait(model.name, work) * 1000),
         price=model.price,
     )
 

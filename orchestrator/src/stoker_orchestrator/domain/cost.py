@@ -1,6 +1,7 @@
-"""What a job costs, as far as its request declares it."""
+"""What a job costs: units that its request declares, and the seconds that such units were seen to take."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from stoker_contracts.pipelines import Pipeline
@@ -19,6 +20,68 @@ def declared_cost(pipeline: Pipeline, fields: Mapping[str, Any]) -> float:
     frames = _FRAMES if pipeline is Pipeline.IMAGE_TO_VIDEO else 1
     strength = _number(fields, "strength", 0.8) if pipeline is Pipeline.IMAGE_TO_IMAGE else 1.0
     return steps * strength * pixels / _MEGAPIXEL * images * frames
+
+
+_MEMORY = 0.9
+"""What one more job leaves of the weight of those before it: the last ten or so count."""
+_UNKNOWN_SECONDS_PER_UNIT = 0.05
+"""Before anything was seen. A step of a megapixel takes SDXL about so long on a card of 2022."""
+_TYPICAL = 0.75
+"""Weight with which the usual spread of a model's jobs is remembered."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Decayed sums over the jobs that were seen; long jobs weigh as much as they cost."""
+
+    seconds: float = 0.0
+    cost: float = 0.0
+    jobs: float = 0.0
+    spread: float = 1.0
+
+
+class Rates:
+    """How many seconds one unit of declared cost takes, by model and device, learnt from the jobs that ended well."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._latest: dict[str, str] = {}
+
+    def observe(self, model: str, device: str, cost: float, seconds: float) -> float:
+        """A job of this declared cost took so long on its worker; returns how that compares to what was expected (2: twice)."""
+        ratio = seconds / expected if (expected := self.seconds(model, cost, device)) > 0 else 1.0
+        seen = self._seen.get((model, device))
+        if seen is None:
+            seen, ratio = self._seen.setdefault((model, device), _Seen()), 1.0
+        seen.seconds = seen.seconds * _MEMORY + seconds
+        seen.cost = seen.cost * _MEMORY + cost
+        seen.jobs = seen.jobs * _MEMORY + 1
+        seen.spread = max(ratio, seen.spread * _TYPICAL + ratio * (1 - _TYPICAL))
+        self._latest[model] = device
+        return ratio
+
+    def known(self, model: str) -> bool:
+        """Whether any job of the model was seen."""
+        return model in self._latest
+
+    def per_unit(self, model: str, device: str = "") -> float:
+        """Seconds per unit. A device that was not seen yet counts as the one that was seen last."""
+        seen = self._seen.get((model, device)) or self._seen.get((model, self._latest.get(model, "")))
+        return seen.seconds / seen.cost if seen is not None and seen.cost > 0 else _UNKNOWN_SECONDS_PER_UNIT
+
+    def seconds(self, model: str, cost: float, device: str = "") -> float:
+        """How long so many units are expected to take on one worker."""
+        return cost * self.per_unit(model, device)
+
+    def mean_job(self, model: str) -> float:
+        """Seconds that a job of the model took lately; 0 where none was seen."""
+        seen = self._seen.get((model, self._latest.get(model, "")))
+        return seen.seconds / seen.jobs if seen is not None else 0.0
+
+    def forget(self, model: str) -> None:
+        """The model is no longer offered."""
+        self._latest.pop(model, None)
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] != model}
 
 
 def _number(fields: Mapping[str, Any], key: str, default: float) -> float:

@@ -1,6 +1,7 @@
 """What a fleet tells: models and endpoints as they come, change and go."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stoker_orchestrator.domain.model import EndpointState, Model
 
@@ -21,13 +22,21 @@ class ModelGone:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSeen:
-    """An endpoint is there, or its state changed. A restarted worker is a new endpoint with an id of its own."""
+    """An endpoint is there, or its state changed. A restarted worker is a new endpoint with an id of its own.
+
+    What the fields mean stands at `Endpoint`.
+    """
 
     id: str
     model: str
     address: str
     capacity: int
     state: EndpointState
+    node: str = ""
+    device: str = ""
+    devices: Mapping[str, int] = field(default_factory=dict)
+    no_room: str = ""
+    pulse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +51,11 @@ class Synced:
     """Everything that was there at the start has been told."""
 
 
-FleetEvent = ModelSeen | ModelGone | EndpointSeen | EndpointGone | Synced
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whether the fleet sees its workers. What is known stays true for jobs while it does not; nothing is scaled then."""
+
+    clear: bool
+
+
+FleetEvent = ModelSeen | ModelGone | EndpointSeen | EndpointGone | Synced | Sight

@@ -1,5 +1,6 @@
 """A model as the orchestrator knows it, and the endpoints that serve it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -9,10 +10,25 @@ from stoker_contracts.pipelines import Pipeline
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a model cannot be served, and waiting will not help: a reason for programs, a sentence for people."""
+    """Why a model cannot be served: a reason for programs, a sentence for people.
+
+    `of_room` tells that only a free device is lacking, so that another model may make room; waiting cures no other obstacle.
+    """
 
     reason: str
     message: str
+    of_room: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Between which bounds activity decides how many workers run. Times are in seconds."""
+
+    least: int = 0
+    most: int = 1
+    idle_after: float = 600.0
+    target_queue_seconds: float = 10.0
+    drain_timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,41 +39,82 @@ class Model:
     pipeline: Pipeline
     model_id: str
     warm: bool = False
-    startable: bool = True
-    """Whether asking the fleet for a worker can bring one."""
+    capacity: int = 1
+    """Jobs that one new worker takes at once."""
+    replicas: int = 0
+    """Workers that are asked for now, whoever asked."""
+    scaling: Scaling | None = Scaling()
+    """None: somebody else decides how many workers run, or nobody can start one."""
     start_timeout: float = 600.0
     obstacle: Obstacle | None = None
     price: Price | None = None
 
+    @property
+    def startable(self) -> bool:
+        """Whether asking the fleet for a worker can bring one."""
+        return self.scaling is not None and self.scaling.most > 0
+
 
 class EndpointState(StrEnum):
-    """What an endpoint can do now."""
+    """What an endpoint can do now, as its fleet says."""
 
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
 
 
+class Leaving(StrEnum):
+    """Whether an endpoint is to go, as activity decides."""
+
+    STAYS = "stays"
+    RETIRING = "retiring"
+    """It gets no new job while another can take it, and goes when it is idle; demand keeps it."""
+    CONDEMNED = "condemned"
+    """The fleet was asked to end it."""
+
+
 @dataclass(slots=True)
 class Endpoint:
-    """Something that a job can be sent to. `work` is the declared cost of the jobs in flight."""
+    """Something that a job can be sent to. `work` is the declared cost of the jobs in flight.
+
+    `since` is when it became what `state` says, `idle_since` when its last job ended, on the orchestrator's clock.
+    """
 
     id: str
     model: str
     address: str
-    """``host:port``; never told to callers."""
+    """``host:port``, or a URL with a base path; never told to callers."""
     capacity: int = 1
     state: EndpointState = EndpointState.STARTING
+    node: str = ""
+    device: str = ""
+    """What it computes on, as far as known; workers on equal devices are equally fast."""
+    devices: Mapping[str, int] = field(default_factory=dict)
+    """How many of which devices it holds, or waits for while it starts: ``{"nvidia.com/gpu": 1}``."""
+    no_room: str = ""
+    """The scheduler's words, where no node has what it needs."""
+    pulse: bool = True
+    """Whether it answers probes while it works; containers of others may not."""
     in_flight: int = 0
     work: float = 0.0
-    version: str = field(default="", compare=False)
+    pace: float = 1.0
+    """How slow it is beside the other endpoints of its model: 2 takes twice as long."""
+    since: float = 0.0
+    idle_since: float = 0.0
+    ejected: bool = False
+    leaving: Leaving = Leaving.STAYS
 
     @property
     def coming(self) -> bool:
         """Whether it takes jobs now, or will. One that drains may take as long as its longest job, and then it is gone."""
-        return self.state is not EndpointState.DRAINING
+        return self.state is not EndpointState.DRAINING and self.leaving is not Leaving.CONDEMNED
+
+    @property
+    def serving(self) -> bool:
+        """Whether it has the model loaded and may be given jobs."""
+        return self.state is EndpointState.READY and not self.ejected and self.leaving is not Leaving.CONDEMNED
 
     @property
     def free(self) -> int:
         """Jobs that it takes on top of those it has."""
-        return max(0, self.capacity - self.in_flight) if self.state is EndpointState.READY else 0
+        return max(0, self.capacity - self.in_flight) if self.serving else 0

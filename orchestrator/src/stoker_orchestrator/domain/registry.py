@@ -1,12 +1,16 @@
-"""Which models and endpoints exist, and what is in flight on them."""
+"""Which models and endpoints exist, what is in flight on them, and how fast they are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from stoker_contracts.pipelines import Pipeline
-from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen, Synced
-from stoker_orchestrator.domain.model import Endpoint, EndpointState, Model
+from stoker_orchestrator.domain.cost import Rates
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen, Sight, Synced
+from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving, Model
 
 _WEIGHT = 0.2
+_LEAST_PACE, _MOST_PACE = 0.1, 100.0
+_START_SECONDS = 30.0
+"""How long a start is taken to last before one was seen."""
 
 
 class Registry:
@@ -14,64 +18,94 @@ class Registry:
 
     def __init__(self) -> None:
         self.synced = False
+        self.blind_since: float | None = None
+        """Since when the fleet does not see its workers; None while it does."""
+        self.roomless: set[str] = set()
+        """Models whose worker finds no free device, and for whom no other model can make room."""
+        self.rates = Rates()
         self._models: dict[str, Model] = {}
+        self._by_name: list[Model] = []
         self._by_id: dict[tuple[Pipeline, str], list[Model]] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._of_model: dict[str, list[Endpoint]] = {}
-        self._job_seconds: dict[str, float] = {}
+        self._busy: dict[str, Endpoint] = {}
+        self._start_seconds: dict[str, float] = {}
 
-    def apply(self, event: FleetEvent) -> None:
+    def apply(self, event: FleetEvent, now: float) -> None:
         """Take in what the fleet told."""
         match event:
+            case EndpointSeen():
+                self._see(event, now)
+            case EndpointGone(identity):
+                self._forget(identity)
             case ModelSeen(model):
                 self._models[model.name] = model
                 self._order()
             case ModelGone(name):
                 self._models.pop(name, None)
                 self._order()
-                self._job_seconds.pop(name, None)
-            case EndpointSeen():
-                self._see(event)
-            case EndpointGone(identity):
-                self._forget(identity)
+                self.rates.forget(name)
+                self._start_seconds.pop(name, None)
             case Synced():
                 self.synced = True
+            case Sight(clear):
+                self.blind_since = None if clear else (self.blind_since if self.blind_since is not None else now)
 
-    def _see(self, event: EndpointSeen) -> None:
+    def _see(self, event: EndpointSeen, now: float) -> None:
         known = self._endpoints.get(event.id)
         if known is None:
-            endpoint = Endpoint(event.id, event.model, event.address, event.capacity, event.state)
-            self._endpoints[event.id] = endpoint
-            self._of_model.setdefault(event.model, []).append(endpoint)
-        else:
-            known.address, known.capacity, known.state = event.address, event.capacity, event.state
+            known = Endpoint(event.id, event.model, event.address, since=now, idle_since=now)
+            self._endpoints[event.id] = known
+            self._of_model.setdefault(event.model, []).append(known)
+        elif known.state is not event.state:
+            if (known.state, event.state) == (EndpointState.STARTING, EndpointState.READY):
+                self._started(event.model, now - known.since)
+            known.since = known.idle_since = now
+        known.address, known.capacity, known.state = event.address, event.capacity, event.state
+        known.node, known.device, known.devices = event.node, event.device, event.devices
+        known.no_room, known.pulse = event.no_room, event.pulse
+
+    def _started(self, name: str, seconds: float) -> None:
+        mean = self._start_seconds.get(name, seconds)
+        self._start_seconds[name] = mean + (seconds - mean) * _WEIGHT
 
     def _forget(self, identity: str) -> None:
         gone = self._endpoints.pop(identity, None)
         if gone is not None:
+            self._busy.pop(identity, None)
             left = [endpoint for endpoint in self._of_model.pop(gone.model) if endpoint is not gone]
             if left:
                 self._of_model[gone.model] = left
 
     def _order(self) -> None:
-        """Models by what jobs call them, so that a job need not look through all."""
+        """Models by name, and by what jobs call them, so that a job need not look through all."""
+        self._by_name = [self._models[name] for name in sorted(self._models)]
         self._by_id = {}
-        for model in self.models:
+        for model in self._by_name:
             self._by_id.setdefault((model.pipeline, model.model_id), []).append(model)
 
     @property
     def models(self) -> list[Model]:
         """All models, by name."""
-        return [self._models[name] for name in sorted(self._models)]
+        return list(self._by_name)
 
     @property
     def endpoints(self) -> list[Endpoint]:
         """All endpoints, in the order in which they came."""
         return list(self._endpoints.values())
 
+    @property
+    def busy(self) -> Collection[Endpoint]:
+        """The endpoints that have jobs in flight."""
+        return self._busy.values()
+
     def model(self, name: str) -> Model | None:
         """The model whose resource has this name."""
         return self._models.get(name)
+
+    def endpoint(self, identity: str) -> Endpoint | None:
+        """The endpoint with this id."""
+        return self._endpoints.get(identity)
 
     def find(self, pipeline: Pipeline, model_id: str) -> Model | None:
         """The model with this id; a warm one first where several resources have it."""
@@ -82,7 +116,7 @@ class Registry:
 
     def of_pipeline(self, pipeline: Pipeline) -> list[Model]:
         """The models of one pipeline, by name."""
-        return [model for model in self.models if model.pipeline is pipeline]
+        return [model for model in self._by_name if model.pipeline is pipeline]
 
     def endpoints_of(self, name: str) -> Sequence[Endpoint]:
         """The endpoints of one model, in the order in which they came."""
@@ -90,27 +124,51 @@ class Registry:
 
     def is_warm(self, name: str) -> bool:
         """Whether a worker has the model loaded and takes jobs."""
-        return any(endpoint.state is EndpointState.READY for endpoint in self.endpoints_of(name))
+        return any(endpoint.serving for endpoint in self._of_model.get(name, ()))
+
+    def slots(self, name: str) -> int:
+        """Jobs that the serving endpoints of a model take together."""
+        return sum(endpoint.capacity for endpoint in self.endpoints_of(name) if endpoint.serving)
+
+    def in_flight(self, name: str) -> int:
+        """Jobs under way on the endpoints of a model, whatever their state."""
+        return sum(endpoint.in_flight for endpoint in self.endpoints_of(name))
 
     def take(self, endpoint: Endpoint, cost: float) -> None:
-        """A job begins on `endpoint`."""
+        """A job begins on `endpoint`; one that was to retire stays."""
         endpoint.in_flight += 1
         endpoint.work += cost
+        if endpoint.leaving is Leaving.RETIRING:
+            endpoint.leaving = Leaving.STAYS
+        if endpoint.id in self._endpoints:
+            self._busy[endpoint.id] = endpoint
 
-    def give_back(self, endpoint: Endpoint, cost: float) -> None:
+    def give_back(self, endpoint: Endpoint, cost: float, now: float) -> None:
         """A job on `endpoint` has ended; the endpoint itself may be gone by now."""
         endpoint.in_flight -= 1
-        endpoint.work = max(0.0, endpoint.work - cost) if endpoint.in_flight else 0.0
+        if endpoint.in_flight:
+            endpoint.work = max(0.0, endpoint.work - cost)
+        else:
+            endpoint.work, endpoint.idle_since = 0.0, now
+            self._busy.pop(endpoint.id, None)
 
-    def observe(self, name: str, seconds: float) -> None:
-        """A job of this model took so long on its worker; the mean follows with a weight of one fifth."""
-        mean = self._job_seconds.get(name, seconds)
-        self._job_seconds[name] = mean + (seconds - mean) * _WEIGHT
+    def observe(self, endpoint: Endpoint, cost: float, seconds: float) -> None:
+        """A job of this declared cost took so long on `endpoint`: what its model costs there, and how fast it is itself."""
+        ratio = min(max(self.rates.observe(endpoint.model, endpoint.device, cost, seconds), _LEAST_PACE), _MOST_PACE)
+        endpoint.pace += (ratio - endpoint.pace) * _WEIGHT
 
-    def estimated_wait(self, name: str, waiting: int) -> float:
-        """Seconds until a job sent now begins, from what jobs took so far; 0 where a slot is free or nothing is known."""
-        ready = [endpoint for endpoint in self.endpoints_of(name) if endpoint.state is EndpointState.READY]
-        slots = sum(endpoint.capacity for endpoint in ready)
-        if not slots or any(endpoint.free for endpoint in ready):
+    def estimated_wait(self, name: str, work: float) -> float:
+        """Seconds until a job sent now begins, with so much declared work in line before it; 0 where a slot is free."""
+        serving = [endpoint for endpoint in self.endpoints_of(name) if endpoint.serving]
+        if not serving:
+            return self.estimated_start(name) + self.rates.seconds(name, work)
+        if not work and any(endpoint.in_flight < endpoint.capacity for endpoint in serving):
             return 0.0
-        return self._job_seconds.get(name, 0.0) * (waiting + 1) / slots
+        if not self.rates.known(name):
+            return 0.0
+        ahead = work + sum(endpoint.work for endpoint in serving) / 2
+        return self.rates.seconds(name, ahead, serving[0].device) / sum(endpoint.capacity for endpoint in serving)
+
+    def estimated_start(self, name: str) -> float:
+        """Seconds that a first worker takes from its pod's making to readiness, as far as known."""
+        return self._start_seconds.get(name, _START_SECONDS)

@@ -2,18 +2,25 @@
 
 from collections.abc import Collection, Iterable
 
-from stoker_orchestrator.domain.model import Endpoint, EndpointState
+from stoker_orchestrator.domain.model import Endpoint, Leaving
+
+_AS_FAST = 1.5
+"""Paces below this are called equal: they differ by chance."""
 
 
-def choose(endpoints: Iterable[Endpoint], excluded: Collection[str] = ()) -> Endpoint | None:
-    """The endpoint with a free slot and the least declared work in flight; None where no slot is free.
+def choose(endpoints: Iterable[Endpoint], cost: float, excluded: Collection[str] = ()) -> Endpoint | None:
+    """The endpoint with a free slot that has done a job of this declared cost first; None where no slot is free.
 
-    Among equals the one that holds fewer jobs is taken, then the first. `excluded` are ids that this job must not meet again.
+    What lies ahead on an endpoint is the declared work in flight, weighed with its pace. One that is about to retire is taken only
+    where no other is free. Among equals the one that holds fewer jobs is taken, then the first. `excluded` are ids that this job
+    must not meet again.
     """
-    best = None
+    best, best_rank = None, (False, 0.0, 0)
     for endpoint in endpoints:
-        if endpoint.state is not EndpointState.READY or endpoint.in_flight >= endpoint.capacity or endpoint.id in excluded:
+        if endpoint.in_flight >= endpoint.capacity or not endpoint.serving or endpoint.id in excluded:
             continue
-        if best is None or (endpoint.work, endpoint.in_flight) < (best.work, best.in_flight):
-            best = endpoint
+        pace = endpoint.pace if endpoint.pace > _AS_FAST else 1.0
+        rank = (endpoint.leaving is not Leaving.STAYS, (endpoint.work + cost) * pace, endpoint.in_flight)
+        if best is None or rank < best_rank:
+            best, best_rank = endpoint, rank
     return best

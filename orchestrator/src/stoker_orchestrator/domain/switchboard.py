@@ -3,16 +3,29 @@
 It holds the registry and the lines, and does nothing by itself: every method says what is to be done, and the caller does it.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from stoker_contracts.errors import ErrorType
-from stoker_orchestrator.domain.admission import Hold, Refusal, admit, unavailable
-from stoker_orchestrator.domain.events import FleetEvent, ModelGone
-from stoker_orchestrator.domain.hold import Line, Waiting
+from stoker_orchestrator.domain.admission import Hold, Limits, Refusal, admit, retry_after, stuck, unavailable
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
+from stoker_orchestrator.domain.hold import Ask, Line
 from stoker_orchestrator.domain.model import Endpoint, Model
+from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Readmitted
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.router import choose
+
+
+class Outcome(Enum):
+    """How a job's time on a worker ended, as far as the worker is to blame for it."""
+
+    SERVED = auto()
+    """It was answered; its time tells how fast the worker is."""
+    LOST = auto()
+    """The worker went away, or was given up."""
+    NEITHER = auto()
+    """The caller hung up, or the worker said that it takes no job now."""
 
 
 @dataclass(slots=True)
@@ -34,34 +47,45 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """The fleet is to start a first worker of this model."""
+    """A job waits for this model and no worker is on its way."""
 
     model: str
 
 
-Effect = Granted | Refused | Wake
+Effect = Granted | Refused | Wake | Probe | Ejected | Readmitted
 
 
 class Switchboard:
     """Admission, lines and routing of all models over one registry."""
 
-    def __init__(self, registry: Registry, line_limit: int = 64) -> None:
+    def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
         self.registry = registry
-        self._line_limit = line_limit
+        self.outliers = Outliers()
+        self._limits = limits or Limits()
         self._lines: dict[str, Line] = {}
+
+    def line(self, name: str) -> Line | None:
+        """The line of a model, where anybody waits."""
+        return self._lines.get(name)
 
     def waiting(self, name: str) -> int:
         """Jobs in the line of a model."""
         return len(self._lines[name]) if name in self._lines else 0
 
-    def arrive(self, ticket: int, model: Model, cost: float, now: float, excluded: Collection[str] = ()) -> list[Effect]:
+    def work(self, name: str) -> float:
+        """Declared cost of the jobs in the line of a model."""
+        return self._lines[name].work if name in self._lines else 0.0
+
+    def arrive(self, ticket: int, model: Model, ask: Ask, now: float) -> list[Effect]:
         """A job comes. No grant and no refusal among the effects means that it waits."""
-        match admit(self.registry, model, self.waiting(model.name), self._line_limit, excluded):
+        line = self._lines.get(model.name) if self._lines else None
+        match admit(self.registry, model, line, ask, self._limits):
             case Endpoint() as endpoint:
-                return [self._grant(ticket, endpoint, cost)]
+                return [self._grant(ticket, endpoint, ask.cost, now)]
             case Hold(wake):
-                job = Waiting(ticket, cost, now + model.start_timeout, excluded)
-                self._lines.setdefault(model.name, Line()).join(job)
+                if line is None:
+                    line = self._lines[model.name] = Line(now, warm=self.registry.is_warm(model.name))
+                line.join(ticket, ask, now, model.start_timeout)
                 return [Wake(model.name)] if wake else []
             case Refusal() as refusal:
                 return [Refused(ticket, refusal)]
@@ -71,63 +95,98 @@ class Switchboard:
         if name in self._lines:
             self._lines[name].leave(ticket)
 
-    def release(self, grant: Granted, seconds: float | None = None) -> list[Effect]:
-        """A job has ended: its slot serves the next in line. `seconds` is how long it took, where it ended well."""
-        if seconds is not None:
-            self.registry.observe(grant.endpoint.model, seconds)
-        self.registry.give_back(grant.endpoint, grant.cost)
-        return list(self._serve(grant.endpoint.model)) if self._lines else []
+    def adopt(self, endpoint: Endpoint, cost: float, now: float) -> Granted:
+        """A job runs on `endpoint` already, granted by another orchestrator: its slot counts here from now on."""
+        return self._grant(-1, endpoint, cost, now)
 
-    def apply(self, event: FleetEvent) -> list[Effect]:
-        """The fleet changed."""
-        self.registry.apply(event)
+    def release(self, grant: Granted, now: float, outcome: Outcome = Outcome.NEITHER, seconds: float = 0.0) -> list[Effect]:
+        """A job's time on its worker is over after so many seconds: its slot serves the next in line."""
         effects: list[Effect] = []
-        for name in list(self._lines):
-            effects.extend(self._serve(name))
-            effects.extend(self._give_up(name, gone=isinstance(event, ModelGone)))
+        endpoint = grant.endpoint
+        self.registry.give_back(endpoint, grant.cost, now)
+        if outcome is Outcome.SERVED:
+            self.registry.observe(endpoint, grant.cost, seconds)
+            self.outliers.ended(endpoint)
+        elif outcome is Outcome.LOST and self.registry.endpoint(endpoint.id) is endpoint:
+            effects += self._judged(self.outliers.failed(endpoint), now)
+        if self._lines:
+            effects += self._serve(endpoint.model, now)
         return effects
 
+    def apply(self, event: FleetEvent, now: float) -> list[Effect]:
+        """The fleet changed."""
+        known = self.registry.endpoint(event.id) if isinstance(event, EndpointGone) else None
+        self.registry.apply(event, now)
+        match event:
+            case EndpointGone(identity):
+                self.outliers.gone(identity)
+                return self._look(known.model, now) if known is not None else []
+            case EndpointSeen():
+                return self._look(event.model, now)
+            case ModelSeen(model):
+                return self._look(model.name, now)
+            case ModelGone(name):
+                return self._look(name, now)
+        return []
+
     def expire(self, now: float) -> list[Effect]:
-        """Time has passed: who waited too long is refused; models that still lack a worker are asked for again."""
+        """Time has passed: who waited too long is refused, models that lack a worker are asked for, endpoints are probed."""
         effects: list[Effect] = []
         for name, line in list(self._lines.items()):
-            effects.extend(Refused(job.ticket, self._too_late(name)) for job in line.expired(now))
             model = self.registry.model(name)
+            effects += [Refused(job.ticket, self._too_late(name, model)) for job in line.expired(now)]
             coming = any(endpoint.coming for endpoint in self.registry.endpoints_of(name))
             if line and model is not None and model.startable and not coming:
                 effects.append(Wake(name))
             if not line:
                 del self._lines[name]
+        effects += self.outliers.due(self.registry.busy, now)
         return effects
 
-    def _too_late(self, name: str) -> Refusal:
-        model = self.registry.model(name)
-        words = f"no worker of {model.model_id if model else 'this model'} became free in time"
-        return Refusal(503, ErrorType.START_TIMEOUT, words, retry_after=30)
+    def probed(self, identity: str, now: float, *, alive: bool, steps: int | None = None) -> list[Effect]:
+        """An endpoint answered a probe, or did not."""
+        judged = self.outliers.answered(identity, steps, now) if alive else self.outliers.silent(identity)
+        return self._judged(judged, now)
 
-    def _grant(self, ticket: int, endpoint: Endpoint, cost: float) -> Granted:
+    def _judged(self, judged: list[Probe | Ejected | Readmitted], now: float) -> list[Effect]:
+        effects: list[Effect] = list(judged)
+        for each in judged:
+            effects += self._look(each.endpoint.model, now)
+        return effects
+
+    def _look(self, name: str, now: float) -> list[Effect]:
+        """Something changed for a model: serve its line, or tell it that waiting is of no use."""
+        line = self._lines.get(name)
+        if line is None:
+            return []
+        line.turn(now, warm=self.registry.is_warm(name))
+        return [*self._serve(name, now), *self._give_up(name)]
+
+    def _too_late(self, name: str, model: Model | None) -> Refusal:
+        words = f"no worker of {model.model_id if model else 'this model'} became free in time"
+        again = retry_after(self.registry, model, self.work(name)) if model is not None else 30
+        return Refusal(503, ErrorType.START_TIMEOUT, words, retry_after=again)
+
+    def _grant(self, ticket: int, endpoint: Endpoint, cost: float, now: float) -> Granted:
         self.registry.take(endpoint, cost)
+        self.outliers.begun(endpoint, now)
         return Granted(ticket, endpoint, cost)
 
-    def _serve(self, name: str) -> Iterator[Effect]:
+    def _serve(self, name: str, now: float) -> Iterator[Effect]:
         """One grant for each free slot, in the order of the line."""
         line = self._lines.get(name)
-        for job in line or ():
-            endpoint = choose(self.registry.endpoints_of(name), job.excluded)
-            if endpoint is not None and line is not None:
-                line.leave(job.ticket)
-                yield self._grant(job.ticket, endpoint, job.cost)
-            elif not job.excluded:
-                return
+        while line and (served := line.serve(lambda ask: choose(self.registry.endpoints_of(name), ask.cost, ask.excluded))):
+            job, endpoint = served
+            yield self._grant(job.ticket, endpoint, job.ask.cost, now)
 
-    def _give_up(self, name: str, *, gone: bool) -> Iterator[Effect]:
+    def _give_up(self, name: str) -> Iterator[Effect]:
         """Who waits for what cannot come is told at once."""
         model, line = self.registry.model(name), self._lines.get(name)
         if line is None or not line:
             return
-        if model is None and gone:
+        if model is None:
             refusal = Refusal(404, ErrorType.MODEL_NOT_FOUND, "the model is no longer offered")
-        elif model is not None and model.obstacle is not None and not self.registry.is_warm(name):
+        elif stuck(self.registry, model):
             refusal = unavailable(model)
         else:
             return

@@ -37,8 +37,8 @@ class _Turn:
     queued_at: float
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def step(self) -> None:
-        """The engine's hook after each step."""
+    def check(self) -> None:
+        """Stop here if the caller is gone."""
         if self.cancelled.is_set():
             message = "the caller is gone"
             raise CancelledError(message)
@@ -59,6 +59,7 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._steps = 0
 
     def start(self) -> None:
         """Begin to load. The thread is a daemon: a hung model does not keep the process alive."""
@@ -90,7 +91,13 @@ class Scheduler:
     def readiness(self) -> Readiness:
         """What ``/ready`` says."""
         state = self._lifecycle
-        return Readiness(ready=state.ready, state=state.state.value, in_flight=self._queue.in_flight, capacity=self._queue.capacity)
+        return Readiness(
+            ready=state.ready,
+            state=state.state.value,
+            in_flight=self._queue.in_flight,
+            capacity=self._queue.capacity,
+            steps=self._steps,
+        )
 
     def health(self) -> HealthState:
         """What ``/health`` says."""
@@ -159,12 +166,17 @@ class Scheduler:
         started = time.monotonic()
         self._metrics.stage_seconds.labels("queue").observe(started - turn.queued_at)
         try:
-            turn.step()
-            return self._engine.run(turn.task, turn.step)
+            turn.check()
+            return self._engine.run(turn.task, lambda: self._stepped(turn))
         except Exception as error:  # noqa: BLE001 - it belongs to the job, whose caller is told
             return error
         finally:
             self._metrics.stage_seconds.labels("inference").observe(time.monotonic() - started)
+
+    def _stepped(self, turn: _Turn) -> None:
+        """The engine's hook after each step, on its thread."""
+        self._steps += 1
+        turn.check()
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         self._loop.call_soon_threadsafe(what, *arguments)

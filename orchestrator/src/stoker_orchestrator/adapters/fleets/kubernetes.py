@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lightkube.types import PatchType
 
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import ConditionType, Verdict, condition
+from stoker_contracts.resources.scaling import ScalingDecision, ScalingStatus
 from stoker_orchestrator.adapters.fleets import objects
 from stoker_orchestrator.adapters.fleets.objects import Item
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
@@ -40,8 +41,8 @@ PAUSE_SECONDS = (0.1, 3.0)
 """After a watch broke: at first, and at the longest."""
 SETTLE_SECONDS = (1.0, 3.0)
 """How long a condition that is not what we want is left alone: another replica may be about to write the same."""
-_WAKE_ATTEMPTS = 20
-_WAKE_AGAIN_SECONDS = 0.05
+_SCALE_ATTEMPTS = 20
+_SCALE_AGAIN_SECONDS = 0.05
 
 
 class _ConflictError(FleetError):
@@ -82,18 +83,18 @@ class KubernetesFleet:
         finally:
             await self._client.close()
 
-    async def wake(self, model: str) -> None:
-        """Ask for one replica through the scale subresource, where none was asked for; never lowers what others wrote."""
-        for _ in range(_WAKE_ATTEMPTS):
+    async def scale(self, model: str, replicas: int, *, expected: int) -> None:
+        """Ask through the scale subresource, where nobody has asked for another number than `expected` meanwhile."""
+        for _ in range(_SCALE_ATTEMPTS):
             resource = self._resources.get(model)
-            if resource is None or resource["spec"].get("replicas", 0) > 0:
+            if resource is None or resource["spec"].get("replicas", 0) != expected:
                 return
             version = resource["metadata"]["resourceVersion"]
-            patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": 1}}
+            patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
             try:
                 await self._call(self._client.patch(ModelDeployment.Scale, model, patch, patch_type=PatchType.MERGE))
             except _ConflictError:
-                await asyncio.sleep(_WAKE_AGAIN_SECONDS)  # the watch is about to tell the newer version
+                await asyncio.sleep(_SCALE_AGAIN_SECONDS)  # the watch is about to tell the newer version
             else:
                 return
         message = "the ModelDeployment changes faster than it can be followed"
@@ -103,6 +104,21 @@ class KubernetesFleet:
         """Apply the condition `Advertised`, and nothing else, to the resource's status; write nothing where it is so already."""
         self._wanted[model] = verdict
         await self._show(model)
+
+    async def rank(self, endpoint: str, cost: int) -> None:
+        """Write the cost to the worker's pod, where the ReplicaSet controller looks for it."""
+        pod = endpoint.rpartition(".")[0]
+        if pod in self._pods:
+            patch = {"metadata": {"annotations": {names.ANNOTATION_DELETION_COST: str(cost)}}}
+            await self._call(self._client.patch(Pod, pod, patch, patch_type=PatchType.MERGE))
+
+    async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
+        """Apply the decisions, and nothing else, to the resource's status."""
+        status = {"scaling": ScalingStatus(decisions=list(decisions)).wire()}
+        intent = ModelDeployment.Status(
+            apiVersion=names.API_VERSION, kind=names.KIND, metadata=ObjectMeta(name=model), status=status
+        )  # fmt: skip
+        await self._call(self._client.apply(intent, field_manager=names.FIELD_MANAGER_SCALING, force=True))
 
     async def _show(self, name: str) -> None:
         made = self._unshown(name)

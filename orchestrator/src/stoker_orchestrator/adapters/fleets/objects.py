@@ -10,7 +10,7 @@ from stoker_contracts.quantities import seconds
 from stoker_contracts.resources.conditions import ConditionType, Reason
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.domain.events import EndpointSeen
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle
+from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
 
 Item = Mapping[str, Any]
 
@@ -37,11 +37,25 @@ def model(item: Item) -> Model:
         pipeline=Pipeline(spec["pipeline"]),
         model_id=spec["modelId"],
         warm=bool(spec.get("warm")),
-        startable=scaling.get("mode", "Activity") == "Activity" and scaling.get("maxReplicas", 1) > 0,
+        capacity=spec.get("capacity", 1),
+        replicas=spec.get("replicas", 0),
+        scaling=_scaling(scaling, warm=bool(spec.get("warm"))),
         start_timeout=seconds(scaling.get("startTimeout", "10m")),
         obstacle=_obstacle(conditions(item)),
         price=price
         and Price(per_unit=price["perUnit"], unit=price.get("unitsPer", "pixel"), currency=price.get("currency", "USD")),
+    )
+
+
+def _scaling(spec: Item, *, warm: bool) -> Scaling | None:
+    if spec.get("mode", "Activity") != "Activity":
+        return None
+    return Scaling(
+        least=spec.get("minReplicas", int(warm)),
+        most=spec.get("maxReplicas", 1),
+        idle_after=seconds(spec.get("idleAfter", "10m")),
+        target_queue_seconds=spec.get("targetQueueSeconds", 10),
+        drain_timeout=seconds(spec.get("drainTimeout", "10m")),
     )
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ import aiohttp
 from stoker_contracts.capabilities import Price
 from stoker_contracts.models_config import ModelEntry, parse
 from stoker_contracts.resources.conditions import Verdict
+from stoker_contracts.resources.scaling import ScalingDecision
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelSeen, Synced
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle
+from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,15 @@ class WorkerCommand:
 
 
 class ProcessFleet:
-    """One process for each model that is warm or was asked for."""
+    """As many processes for each model as were asked for; one at the start where it is warm."""
 
     def __init__(self, models_config: Path, command: WorkerCommand) -> None:
         self._file = models_config
         self._command = command
         self._entries: dict[str, ModelEntry] = {}
-        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._keepers: dict[str, list[_Keeper]] = {}
+        self._numbers = itertools.count(1)
+        self._obstacles: dict[str, Obstacle | None] = {}
         self._sink: Sink | None = None
 
     async def run(self, sink: Sink) -> None:
@@ -60,25 +63,48 @@ class ProcessFleet:
         sink(Synced())
         for entry in self._entries.values():
             if entry.warm:
-                await self.wake(entry.name)
+                await self.scale(entry.name, 1, expected=0)
         try:
             await asyncio.Event().wait()
         finally:
-            for keeper in self._keepers.values():
-                keeper.cancel()
-            await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+            everybody = [keeper.task for keepers in self._keepers.values() for keeper in keepers if keeper.task is not None]
+            for task in everybody:
+                task.cancel()
+            await asyncio.gather(*everybody, return_exceptions=True)
 
-    async def wake(self, model: str) -> None:
-        """Start a worker of `model` and keep it running."""
+    async def scale(self, model: str, replicas: int, *, expected: int) -> None:
+        """Keep so many workers of `model` running; those that cost least go first."""
         if self._sink is None or model not in self._entries:
             message = "no such model in the models config"
             raise FleetError(message)
-        if model not in self._keepers:
-            self._keepers[model] = asyncio.create_task(self._keep(self._entries[model], self._sink))
+        keepers = self._keepers.setdefault(model, [])
+        if len(keepers) != expected:
+            return
+        while len(keepers) < replicas:
+            keeper = _Keeper()
+            keeper.task = asyncio.create_task(self._keep(self._entries[model], keeper, self._sink))
+            keepers.append(keeper)
+        going = sorted(keepers, key=lambda keeper: keeper.rank)[: len(keepers) - replicas]
+        for keeper in going:
+            keepers.remove(keeper)
+            assert keeper.task is not None  # noqa: S101 - it has one from its making on
+            keeper.task.cancel()
+        self._sink(ModelSeen(self._model(self._entries[model])))
+
+    async def rank(self, endpoint: str, cost: int) -> None:
+        """Remember what ending this worker would cost."""
+        for keeper in (keeper for keepers in self._keepers.values() for keeper in keepers):
+            if keeper.worker == endpoint:
+                keeper.rank = cost
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
         """The log is where the owner of a single host looks."""
         log.info("%s: %s", model, verdict.message)
+
+    async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
+        """The log is where the owner of a single host looks."""
+        if decisions:
+            log.info("%s: %d workers from now on: %s", model, decisions[-1].after, decisions[-1].message)
 
     def _read(self) -> None:
         try:
@@ -97,7 +123,7 @@ class ProcessFleet:
             if entry.urls:
                 log.error("%s is not served: external containers are not supported yet", entry.name)
 
-    def _model(self, entry: ModelEntry, obstacle: Obstacle | None = None) -> Model:
+    def _model(self, entry: ModelEntry) -> Model:
         asked = entry.price
         price = Price(per_unit=asked.per_unit, unit="pixel", currency=asked.currency) if asked is not None else None
         return Model(
@@ -105,26 +131,43 @@ class ProcessFleet:
             pipeline=entry.pipeline,
             model_id=entry.model_id,
             warm=entry.warm,
+            capacity=entry.capacity,
+            replicas=len(self._keepers.get(entry.name, ())),
+            scaling=Scaling(least=int(entry.warm)),
             start_timeout=self._command.start_seconds,
-            obstacle=obstacle,
+            obstacle=self._obstacles.get(entry.name),
             price=price,
         )
 
-    async def _keep(self, entry: ModelEntry, sink: Sink) -> None:
+    def _hindered(self, entry: ModelEntry, obstacle: Obstacle | None, sink: Sink) -> None:
+        self._obstacles[entry.name] = obstacle
+        sink(ModelSeen(self._model(entry)))
+
+    async def _keep(self, entry: ModelEntry, keeper: "_Keeper", sink: Sink) -> None:
         """Run one worker after the other, with a pause that grows while they die before they are ready."""
         failures = 0
-        for number in itertools.count(1):
+        while True:
+            keeper.worker = f"{entry.name}-{next(self._numbers)}"
             with tempfile.TemporaryDirectory(prefix="stoker-worker-") as folder:
-                worker = _Worker(f"{entry.name}-{number}", entry, self._command, Path(folder))
-                was_ready = await worker.run(sink, lambda: sink(ModelSeen(self._model(entry))))
+                worker = _Worker(keeper.worker, entry, self._command, Path(folder))
+                was_ready = await worker.run(sink, lambda: self._hindered(entry, None, sink))
                 failures = 0 if was_ready else failures + 1
                 obstacle = worker.obstacle()
             if obstacle is not None and not was_ready:
-                sink(ModelSeen(self._model(entry, obstacle)))
+                self._hindered(entry, obstacle, sink)
                 log.error("%s cannot be served: %s", entry.name, obstacle.message)
             pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
             log.warning("a worker of %s ended; the next one starts in %g s", entry.name, pause)
             await asyncio.sleep(pause)
+
+
+@dataclass(slots=True, eq=False)
+class _Keeper:
+    """Keeps one place of a model filled: the worker that runs there now, and what ending it would cost."""
+
+    worker: str = ""
+    rank: int = 0
+    task: asyncio.Task[None] | None = None
 
 
 class _Worker:

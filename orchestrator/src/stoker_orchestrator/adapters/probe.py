@@ -1,0 +1,49 @@
+"""Asking a worker whether it lives, apart from its jobs: a connection of its own, and little time for the answer."""
+
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import ValidationError
+
+from stoker_contracts.worker import Readiness
+from stoker_orchestrator.domain.outliers import PROBE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a worker answered: whether anything, and how many steps it has made in its life where it tells."""
+
+    alive: bool
+    steps: int | None = None
+
+
+class Prober:
+    """Asks ``/ready``; any answer is a sign of life, for a worker that drains or loads lives as well."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def probe(self, address: str) -> Pulse:
+        """Ask the worker at `address`."""
+        base = address if "://" in address else f"http://{address}"
+        try:
+            async with self._opened().get(f"{base}/ready") as answer:
+                body = await answer.content.read(4096)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return Pulse(alive=False)
+        try:
+            return Pulse(alive=True, steps=Readiness.model_validate_json(body).steps)
+        except ValidationError:
+            return Pulse(alive=True)
+
+    async def close(self) -> None:
+        """Close what is open."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+            connector = aiohttp.TCPConnector(force_close=True)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+        return self._session

@@ -1,0 +1,149 @@
+"""Endpoints that fail though their fleet calls them ready: ejected, probed, and let in again.
+
+An endpoint is ejected after two failures in a row, or when it answers no probe while a job of ours runs there. Two and not five in
+a row, as Envoy has it (`outlier_detection.proto`): jobs here take seconds to minutes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stoker_orchestrator.domain.model import Endpoint
+
+FAILURES = 2
+"""Failures in a row, of jobs or of probes."""
+QUIET_SECONDS = 2.0
+"""A job may be under way so long before anybody asks whether its worker lives."""
+PROBE_SECONDS = 2.0
+"""Between two probes of one endpoint; also how long an answer may take."""
+STEPS_WITHOUT_PROGRESS = 3.0
+"""A worker stands still when its steps stand for so many times what its slowest step took."""
+LEAST_STILL_SECONDS = 30.0
+"""A worker may encode or compile between steps."""
+_BACK_OFF_SECONDS = (2.0, 4.0, 8.0, 15.0)
+"""Between probes of an ejected endpoint; one that recovers is back within the longest of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An endpoint is to be asked whether it lives."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Ejected:
+    """An endpoint gets no more jobs, and those under way there are lost."""
+
+    endpoint: Endpoint
+    reason: str
+    """``failures``, ``silent`` or ``still``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readmitted:
+    """An ejected endpoint answers again."""
+
+    endpoint: Endpoint
+
+
+Judgement = Probe | Ejected | Readmitted
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of an endpoint that was looked at. Moments are on the orchestrator's clock."""
+
+    endpoint: Endpoint
+    failures: int = 0
+    misses: int = 0
+    probed_at: float = float("-inf")
+    steps: int | None = None
+    moved_at: float = 0.0
+    slowest_step: float = 0.0
+    tries: int = 0
+
+
+class Outliers:
+    """The records of all endpoints that run jobs or were ejected."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, _Record] = {}
+        self._ejected: dict[str, Endpoint] = {}
+
+    def begun(self, endpoint: Endpoint, now: float) -> None:
+        """A job begins there."""
+        if endpoint.in_flight == 1:
+            record = self._record(endpoint)
+            record.probed_at, record.moved_at, record.steps, record.misses = now, now, None, 0
+
+    def ended(self, endpoint: Endpoint) -> None:
+        """A job ended there as it should."""
+        self._record(endpoint).failures = 0
+
+    def failed(self, endpoint: Endpoint) -> list[Judgement]:
+        """The endpoint lost a job, or failed at it in a way that is its own fault."""
+        record = self._record(endpoint)
+        record.failures += 1
+        return [self._eject(record, "failures")] if record.failures >= FAILURES and not endpoint.ejected else []
+
+    def gone(self, identity: str) -> None:
+        """The endpoint is no more."""
+        self._records.pop(identity, None)
+        self._ejected.pop(identity, None)
+
+    def due(self, busy: Iterable[Endpoint], now: float) -> list[Judgement]:
+        """Whom to probe now: of the busy endpoints those at work for a while, and ejected ones whose time has come."""
+        idle = [each for each in self._ejected.values() if not each.in_flight]
+        return [Probe(each) for each in [*busy, *idle] if self._is_due(each, now)]
+
+    def _is_due(self, endpoint: Endpoint, now: float) -> bool:
+        if not endpoint.ejected and not (endpoint.in_flight and endpoint.pulse):
+            return False
+        record = self._record(endpoint)
+        pause = _BACK_OFF_SECONDS[min(record.tries, len(_BACK_OFF_SECONDS) - 1)] if endpoint.ejected else PROBE_SECONDS
+        if now - record.probed_at < pause:
+            return False
+        record.probed_at = now
+        return True
+
+    def answered(self, identity: str, steps: int | None, now: float) -> list[Judgement]:
+        """An endpoint answered a probe; `steps` is how many steps it has made in its life, where it tells."""
+        record = self._records.get(identity)
+        if record is None:
+            return []
+        record.misses = 0
+        if record.endpoint.ejected:
+            record.endpoint.ejected, record.failures, record.tries, record.moved_at = False, 0, 0, now
+            del self._ejected[identity]
+            return [Readmitted(record.endpoint)]
+        if steps is None or not record.endpoint.in_flight:
+            return []
+        if record.steps is None or steps != record.steps:
+            if record.steps is not None and steps > record.steps:
+                record.slowest_step = max(record.slowest_step, (now - record.moved_at) / (steps - record.steps))
+            record.steps, record.moved_at = steps, now
+            return []
+        limit = max(LEAST_STILL_SECONDS, STEPS_WITHOUT_PROGRESS * record.slowest_step)
+        return [self._eject(record, "still")] if record.slowest_step and now - record.moved_at > limit else []
+
+    def silent(self, identity: str) -> list[Judgement]:
+        """An endpoint did not answer a probe."""
+        record = self._records.get(identity)
+        if record is None:
+            return []
+        record.misses += 1
+        if record.endpoint.ejected:
+            record.tries += 1
+            return []
+        return [self._eject(record, "silent")] if record.misses >= FAILURES else []
+
+    def _eject(self, record: _Record, reason: str) -> Ejected:
+        record.endpoint.ejected, record.tries = True, 0
+        self._ejected[record.endpoint.id] = record.endpoint
+        return Ejected(record.endpoint, reason)
+
+    def _record(self, endpoint: Endpoint) -> _Record:
+        record = self._records.get(endpoint.id)
+        if record is None:
+            record = self._records[endpoint.id] = _Record(endpoint)
+        return record
