@@ -159,6 +159,10 @@ def test_probes_tell_readiness_within_seconds_and_let_a_load_take_long() -> None
     assert worker["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
+def test_a_worker_that_hangs_is_not_given_the_time_that_a_job_may_take() -> None:
+    assert container(scaling={"drainTimeout": "10m"})["livenessProbe"]["terminationGracePeriodSeconds"] == 5
+
+
 @pytest.mark.parametrize(("rollout", "surge", "missing"), [(None, 0, 1), ({"maxSurge": 1}, 1, 0)])
 def test_a_new_worker_takes_the_place_of_the_old_one_unless_a_spare_is_allowed(rollout: Any, surge: int, missing: int) -> None:
     spec = {"rollout": rollout} if rollout else {}

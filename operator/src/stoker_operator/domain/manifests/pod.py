@@ -15,6 +15,8 @@ STOP_MARGIN_SECONDS = 15
 """What a worker may take beyond its last job to be gone."""
 LONGEST_LOAD_SECONDS = 1800
 """A worker that has not loaded after so long hangs. Callers give up earlier (startTimeout); the load may still be of use."""
+HUNG_SECONDS = 5
+"""What a worker whose process hangs is given to end. It does not hear that it should, and has no job that it could finish."""
 _TMP_SIZE = "4Gi"
 _SHARED_MEMORY_SIZE = "1Gi"
 _MODELS = "models"
@@ -66,7 +68,7 @@ def _container(asked: Wanted) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "startupProbe": _probe("/ready", period=1, failures=_load_seconds(asked), timeout=3),
         "readinessProbe": _probe("/ready", period=1, failures=2, timeout=3),
-        "livenessProbe": _probe("/live", period=10, failures=3, timeout=5),
+        "livenessProbe": _probe("/live", period=10, failures=3, timeout=5) | {"terminationGracePeriodSeconds": HUNG_SECONDS},
     }
 
 
