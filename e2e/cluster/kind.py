@@ -64,6 +64,10 @@ class Cluster:
                 return
             load(self.engine, engine_reference, self._ctr(), self.folder / "store")
 
+    def inside(self, *command: str, text_in: str | None = None) -> str:
+        """Run a program in the node, as its administrator, and return what it printed. Raises CommandError."""
+        return self.engine.docker("exec", *(["--interactive"] if text_in is not None else []), self.node, *command, text_in=text_in)
+
     def port(self, node_port: int) -> int:
         """The port on 127.0.0.1 that leads to `node_port`, one of NODE_PORTS. Raises CommandError."""
         return int(self.engine.docker("port", self.node, f"{node_port}/tcp").split()[0].rpartition(":")[2])

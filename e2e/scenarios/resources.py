@@ -64,3 +64,15 @@ def ready(pod: dict[str, Any]) -> bool:
     """Whether a pod is ready."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def all_ready(release: Release, name: str, count: int) -> bool:
+    """Whether a ModelDeployment has so many workers, every one of them ready."""
+    found = pods(release, name)
+    return len(found) == count and all(ready(pod) for pod in found)
+
+
+def restarts(release: Release, pod: str) -> int:
+    """How often the program in `pod` was started again."""
+    found = release.get("pod", pod) or {}
+    return sum(each["restartCount"] for each in found.get("status", {}).get("containerStatuses", []))

@@ -9,7 +9,7 @@ import pytest
 
 from e2e.release import RESOURCES, Release
 from e2e.scenarios.processes import signal_pod
-from e2e.scenarios.resources import condition, model_deployment, offers, pods, ready, send
+from e2e.scenarios.resources import condition, model_deployment, offers, pods, ready, restarts, send
 from e2e.scenarios.traffic import traffic
 from tests.support.waiting import eventually
 
@@ -31,12 +31,6 @@ def component(release: Release, name: str) -> str:
     """The ready pod of a program of the release."""
     found = release.list("pods", f"app.kubernetes.io/component={name}")
     return next((str(pod["metadata"]["name"]) for pod in found if ready(pod)), "")
-
-
-def restarts(release: Release, pod: str) -> int:
-    """How often the program in `pod` was started again."""
-    found = release.get("pod", pod) or {}
-    return sum(each["restartCount"] for each in found.get("status", {}).get("containerStatuses", []))
 
 
 def kill_once(release: Release, name: str, chance: random.Random) -> None:

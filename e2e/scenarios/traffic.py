@@ -1,6 +1,7 @@
 """Callers that send jobs while something else happens."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ import httpx2
 
 from e2e.release import Release
 from e2e.scenarios.resources import pods, send
+from tests.support.waiting import eventually
 
+SERVED = "200"
 _LONGEST_SECONDS = 120
 
 
@@ -49,22 +52,52 @@ def busy_pod(release: Release, name: str) -> str:
 
 
 class Traffic:
-    """What became of a stream of jobs: statuses, and connections that failed."""
+    """What became of a stream of jobs: statuses with the error's code, connections that failed, and who served."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.workers: Counter[str] = Counter()
+        """Jobs served by each worker pod."""
+        self.callers: Counter[int] = Counter()
+        """Jobs served for each caller."""
+        self.slowest = 0.0
+        """The longest time that a job took, in seconds."""
+        self._lock = threading.Lock()
+
+    @property
+    def served(self) -> int:
+        """Jobs that were served."""
+        return self.outcomes[SERVED]
 
     @property
     def failed(self) -> dict[str, int]:
         """Everything but 200."""
-        return {outcome: count for outcome, count in self.outcomes.items() if outcome != "200"}
+        with self._lock:
+            return {outcome: count for outcome, count in self.outcomes.items() if outcome != SERVED}
+
+    def goes_on(self, jobs: int = 3, seconds: float = 60) -> None:
+        """Wait until each caller was served so many times more: nobody is left behind."""
+        enough = {caller: count + jobs for caller, count in self.callers.items()}
+        eventually(lambda: all(self.callers[caller] >= count for caller, count in enough.items()), seconds)
+
+    def note(self, caller: int, outcome: str, seconds: float, worker: str = "") -> None:
+        """One job of a caller ended so."""
+        with self._lock:
+            self.outcomes[outcome] += 1
+            self.slowest = max(self.slowest, seconds)
+            self.callers[caller] += outcome == SERVED
+            self.workers[worker.partition(".")[0]] += outcome == SERVED
 
 
 @contextmanager
-def traffic(release: Release, model_id: str, callers: int = 2) -> Iterator[Traffic]:
+def traffic(release: Release, model_id: str, callers: int = 2, **fields: Any) -> Iterator[Traffic]:
     """Send one job after the other from each of `callers` threads while the block runs."""
     told, over = Traffic(), threading.Event()
-    threads = [threading.Thread(target=_call, args=(release.url, model_id, told, over), daemon=True) for _ in range(callers)]
+    told.callers.update(dict.fromkeys(range(callers), 0))
+    threads = [
+        threading.Thread(target=_call, args=(release.url, model_id, (told, number), over, fields), daemon=True)
+        for number in range(callers)
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -73,13 +106,26 @@ def traffic(release: Release, model_id: str, callers: int = 2) -> Iterator[Traff
         over.set()
         for thread in threads:
             thread.join(_LONGEST_SECONDS)
+            assert not thread.is_alive(), "a job was not answered"
 
 
-def _call(url: str, model_id: str, told: Traffic, over: threading.Event) -> None:
-    with httpx2.Client(base_url=url, timeout=60) as client:
+def _call(url: str, model_id: str, caller: tuple[Traffic, int], over: threading.Event, fields: dict[str, Any]) -> None:
+    told, number = caller
+    with httpx2.Client(base_url=url, timeout=_LONGEST_SECONDS) as client:
         while not over.is_set():
+            began = time.monotonic()
             try:
-                told.outcomes[str(send(client, model_id).status_code)] += 1
+                answer = send(client, model_id, **fields)
             except httpx2.TransportError as error:
-                told.outcomes[type(error).__name__] += 1
+                told.note(number, type(error).__name__, time.monotonic() - began)
                 over.wait(0.1)
+            else:
+                told.note(number, outcome(answer), time.monotonic() - began, answer.headers.get("Stoker-Worker", ""))
+
+
+def outcome(answer: httpx2.Response) -> str:
+    """The status, and with a failure the words that tell it from others."""
+    if answer.status_code == httpx2.codes.OK:
+        return SERVED
+    error = answer.json().get("error", {}) if "json" in answer.headers.get("content-type", "") else {}
+    return " ".join(str(word) for word in (answer.status_code, error.get("type"), error.get("code")) if word)
