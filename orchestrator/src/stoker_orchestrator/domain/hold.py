@@ -13,7 +13,7 @@ from stoker_orchestrator.domain.model import Endpoint
 _FIRST = -1.0
 """The tag of a job that was served already and lost its worker: before all others."""
 _FEW = 64
-"""So many callers are remembered without a look whether they need be."""
+"""So many callers are remembered beside those who wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +143,10 @@ class Line:
         return late
 
     def _forget_callers(self) -> None:
-        """Whose last job ended in virtual time has no debt to be remembered for."""
-        if len(self._ends) > 2 * len(self._jobs) + _FEW:
-            self._ends = {caller: end for caller, end in self._ends.items() if end > self._virtual}
+        """Of callers who come and go in a line that never empties, those with the least to be held against them."""
+        enough = 2 * len(self._jobs) + _FEW
+        if len(self._ends) > 2 * enough:
+            self._ends = dict(heapq.nlargest(enough, self._ends.items(), key=lambda each: each[1]))
 
     def _clock(self, now: float, *, warm: bool) -> float:
         return self._clocks[warm] + (now - self._turned if warm is self._warm else 0.0)

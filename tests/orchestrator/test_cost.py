@@ -1,0 +1,68 @@
+"""What jobs were seen to take, and what is expected of the next."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoker_orchestrator.domain.cost import Rates
+
+
+def test_before_anything_was_seen_a_guess_is_made_and_said_to_be_one() -> None:
+    rates = Rates()
+
+    assert not rates.known("m")
+    assert rates.seconds("m", 10) > 0
+    assert rates.mean_job("m") == 0
+
+
+def test_the_first_job_replaces_the_guess() -> None:
+    rates = Rates()
+    rates.observe("m", "H200", cost=10, seconds=2)
+
+    assert rates.known("m")
+    assert rates.seconds("m", 5, "H200") == pytest.approx(1)
+    assert rates.mean_job("m") == pytest.approx(2)
+
+
+def test_a_device_that_was_not_seen_counts_as_the_last_one_that_was() -> None:
+    rates = Rates()
+    rates.observe("m", "H200", cost=10, seconds=1)
+    rates.observe("m", "L4", cost=10, seconds=8)
+
+    assert rates.per_unit("m", "H200") == pytest.approx(0.1)
+    assert rates.per_unit("m", "A100") == pytest.approx(0.8)
+
+
+def test_a_model_that_changed_is_learnt_anew_within_some_jobs() -> None:
+    rates = Rates()
+    for _ in range(50):
+        rates.observe("m", "", cost=1, seconds=1)
+    for _ in range(30):
+        rates.observe("m", "", cost=1, seconds=3)
+
+    assert rates.per_unit("m") == pytest.approx(3, rel=0.1)
+
+
+def test_a_job_is_compared_with_what_was_expected_of_it() -> None:
+    rates = Rates()
+    assert rates.observe("m", "", cost=1, seconds=1) == 1
+    assert rates.observe("m", "", cost=2, seconds=6) == pytest.approx(3)
+
+
+def test_a_model_that_is_gone_is_forgotten() -> None:
+    rates = Rates()
+    rates.observe("m", "", cost=1, seconds=1)
+    rates.observe("other", "", cost=1, seconds=1)
+    rates.forget("m")
+
+    assert not rates.known("m")
+    assert rates.known("other")
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 400), st.floats(0.5, 2)), min_size=30, max_size=80), st.floats(0.001, 1))
+def test_jobs_of_all_sizes_at_one_speed_teach_that_speed(asked: list[tuple[float, float]], speed: float) -> None:
+    rates = Rates()
+    for cost, noise in asked:
+        rates.observe("m", "", cost, cost * speed * noise)
+
+    assert speed * 0.499 <= rates.per_unit("m") <= speed * 2.001
