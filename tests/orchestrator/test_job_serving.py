@@ -103,15 +103,6 @@ async def test_a_worker_that_stays_full_is_a_503_in_the_end(monkeypatch: pytest.
     assert answer.headers["retry-after"]
 
 
-async def test_a_job_that_lost_two_workers_is_a_502() -> None:
-    async with world() as here:
-        for identity in ("a", "b", "c"):
-            await here.worker(identity, die)
-        answer = await here.post(json=JOB)
-
-    assert code(answer) == (502, "worker_lost")
-
-
 async def test_a_worker_lost_in_the_middle_breaks_the_answer_off() -> None:
     async with world() as here:
         await here.worker("a", die_midway)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -28,13 +29,24 @@ class World:
         self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://o", timeout=20)
         self._stack = stack
 
-    async def worker(self, identity: str, behaviour: Behaviour = echo, of: str = "m", capacity: int = 1) -> FakeWorker:
-        worker = await self._stack.enter_async_context(FakeWorker(behaviour).running())
+    async def worker(
+        self, identity: str, behaviour: Behaviour = echo, of: str = "m", capacity: int = 1, *, deaf: bool = False
+    ) -> FakeWorker:
+        worker = await self._stack.enter_async_context(FakeWorker(behaviour, deaf=deaf).running())
         self.fleet.tell(endpoint(identity, of, capacity, address=worker.address))
         return worker
 
     async def post(self, path: str = "/text-to-image", **request: Any) -> httpx2.Response:
         return await self.client.post(path, **request)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one metric; 0 where nothing was counted yet."""
+        return self.orchestrator.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def aged(self, seconds: float) -> bool:
+        """Whether the job that waits longest has waited so long."""
+        line = self.orchestrator.broker.switchboard.line("m")
+        return line is not None and line.oldest(time.monotonic()) >= seconds
 
     @property
     def waiting(self) -> int:
@@ -54,6 +66,7 @@ async def world(*models: Model, **settings: Any) -> AsyncIterator[World]:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
                 await following
+            await made.orchestrator._prober.close()
             await made.client.aclose()
             made.orchestrator._upstream.close()
 

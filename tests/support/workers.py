@@ -12,10 +12,12 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class FakeWorker:
     """Remembers what it was sent; answers as scripted."""
 
-    def __init__(self, behaviour: Behaviour | None = None) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, *, deaf: bool = False) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.behaviour = behaviour or echo
         self.cancelled = 0
+        self.probes = 0
+        self.deaf = deaf
         self.address = ""
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -27,10 +29,17 @@ class FakeWorker:
             self.cancelled += 1
             raise
 
+    async def _ready(self, _: web.Request) -> web.StreamResponse:
+        self.probes += 1
+        if self.deaf:
+            await asyncio.Event().wait()
+        return web.json_response({"ready": True, "state": "ready", "in_flight": 0, "capacity": 1})
+
     @asynccontextmanager
     async def running(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator["FakeWorker"]:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/{route}", self._handle)
+        app.router.add_get("/ready", self._ready)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, host, port)

@@ -46,6 +46,8 @@ HEADER_MODEL = "Stoker-Model"
 HEADER_WORKER = "Stoker-Worker"
 HEADER_QUEUE_MS = "Stoker-Queue-Ms"
 HEADER_COLD_START = "Stoker-Cold-Start"
+HEADER_TIMEOUT = "Stoker-Timeout"
+"""Seconds that a caller gives a job; the time in which a cold model starts is not counted."""
 HEADER_OUTPUT_FORMAT = "Stoker-Output-Format"
 
 MAX_NAME = 52

@@ -108,6 +108,10 @@ class Body:
         """The whole body, where it is there and short enough to lie in memory."""
         return bytes(self._memory) if self.whole and self._file is None else None
 
+    def head(self) -> bytes:
+        """What lies in memory of the body: its beginning."""
+        return bytes(self._memory)
+
     async def finished(self) -> None:
         """Wait until the body is whole. Raises what went wrong with it."""
         if not self.whole:

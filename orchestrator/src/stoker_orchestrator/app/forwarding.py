@@ -8,7 +8,7 @@ from stoker_contracts.names import (
     HEADER_WORKER,
 )
 from stoker_contracts.pipelines import FACTS, Media
-from stoker_orchestrator.adapters.upstream import Answer, Upstream, WorkerLostError
+from stoker_orchestrator.adapters.upstream import Answer, Upstream
 from stoker_orchestrator.app.desk import Slot
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.domain.switchboard import Outcome
@@ -27,6 +27,10 @@ class WorkerFullError(Exception):
     """The worker has as many jobs as it takes. Ours are counted, so another orchestrator's are there, as during a rollout."""
 
 
+class WorkerLeavingError(Exception):
+    """The worker drains and takes no new job; nothing is lost."""
+
+
 class Forwarder:
     """Carries jobs to workers over kept connections."""
 
@@ -34,7 +38,10 @@ class Forwarder:
         self._upstream = upstream
 
     async def forward(self, job: Job, slot: Slot) -> None:
-        """One try on one worker. Raises WorkerLostError and WorkerFullError; before the first byte the job may go elsewhere."""
+        """One try on one worker. Raises WorkerLostError, WorkerFullError, WorkerLeavingError.
+
+        Before the first byte of an answer the job may go elsewhere.
+        """
         whole = job.body.in_memory()
         content = whole if whole is not None else job.body.chunks
         answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
@@ -55,8 +62,7 @@ class Forwarder:
         if _FULL in body:
             raise WorkerFullError
         if _DRAINING in body:
-            message = "the worker is on its way out"
-            raise WorkerLostError(message)
+            raise WorkerLeavingError
         return body
 
     async def _answer(self, job: Job, answer: Answer, body: bytes) -> None:

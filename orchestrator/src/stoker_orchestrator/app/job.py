@@ -14,8 +14,9 @@ from stoker_orchestrator.domain.admission import Refusal
 class Job:
     """One request on its way.
 
-    `declared` is the length of its body, where the caller has said so; `started` is set once the caller has the head of an
-    answer: from then on nothing else can be said.
+    `declared` is the length of its body, where the caller has said so. `caller` is whom lines are fair to, `timeout` the seconds
+    that the caller gives the job, cold starts not counted. `started` is set once the caller has the head of an answer: from then on
+    nothing else can be said.
     """
 
     path: Path
@@ -25,6 +26,8 @@ class Job:
     request_id: str
     declared: int | None
     told: list[tuple[bytes, bytes]]
+    caller: str = ""
+    timeout: float | None = None
     model: str = ""
     status: int = 0
     reason: str = ""

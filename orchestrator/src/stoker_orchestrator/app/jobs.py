@@ -4,13 +4,14 @@ A request is identified from its head, waits for a slot, and is streamed to a wo
 is lost before the first byte of its answer costs a second try on another one, with the same body.
 """
 
+import hashlib
 import itertools
 import re
 import secrets
 from collections.abc import Mapping
 
 from stoker_contracts.errors import ErrorType
-from stoker_contracts.names import HEADER_MODEL, HEADER_REQUEST_ID
+from stoker_contracts.names import HEADER_MODEL, HEADER_REQUEST_ID, HEADER_TIMEOUT
 from stoker_orchestrator.adapters.upstream import Upstream
 from stoker_orchestrator.app.asgi import Receive, Scope, Send
 from stoker_orchestrator.app.attempts import Attempts
@@ -22,12 +23,14 @@ from stoker_orchestrator.app.forwarding import Forwarder
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.app.job_log import JobLog
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.app.replies import bad_request
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.app.target import NoTargetError, Path, find_target
 from stoker_orchestrator.app.timers import CoarseTimers
 from stoker_orchestrator.domain.admission import Refusal
 
-_REQUEST_ID, _MODEL = HEADER_REQUEST_ID.lower().encode(), HEADER_MODEL.lower().encode()
+_REQUEST_ID, _MODEL, _TIMEOUT = (name.lower().encode() for name in (HEADER_REQUEST_ID, HEADER_MODEL, HEADER_TIMEOUT))
+_LONGEST_TIMEOUT = 86400.0
 _PROCESS, _NUMBERS = secrets.token_hex(4), itertools.count()
 """Request ids are unique, not secret: this process, and the number of the request."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -38,11 +41,11 @@ class JobRoutes:
 
     def __init__(self, broker: Broker, upstream: Upstream, settings: Settings, metrics: Metrics) -> None:
         self._broker = broker
-        self._attempts = Attempts(broker, Forwarder(upstream), metrics)
         self._settings = settings
         self._metrics = metrics
         self._budget = Budget(settings.body_budget_bytes)
         self._timers = CoarseTimers()
+        self._attempts = Attempts(broker, Forwarder(upstream), metrics, self._timers)
         self.log = JobLog()
         self.in_flight = 0
         self.accepting = True
@@ -53,7 +56,8 @@ class JobRoutes:
         settings = self._settings
         body = Body(receive, settings.max_body_bytes, self._budget, settings.body_stall_seconds, self._timers)
         identity = request_id(headers)
-        job = Job(path, headers, body, send, identity, _declared(headers), [(_REQUEST_ID, identity.encode())])
+        told = [(_REQUEST_ID, identity.encode())]
+        job = Job(path, headers, body, send, identity, _declared(headers), told, _caller(scope, headers))
         self.in_flight += 1
         try:
             await self._serve(job, scope["method"])
@@ -91,8 +95,30 @@ class JobRoutes:
             raise NoTargetError(Refusal(405, ErrorType.METHOD_NOT_ALLOWED, "jobs are sent by POST"))
         if not self.accepting:
             raise NoTargetError(Refusal(503, ErrorType.OVERLOADED, "this orchestrator is stopping", "stopping", 1))
+        if _TIMEOUT in job.headers:
+            job.timeout = _timeout(job.headers[_TIMEOUT])
         if (job.declared or 0) > self._settings.max_body_bytes:
             raise BodyTooLargeError(self._settings.max_body_bytes)
+
+
+def _caller(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+    """What tells callers apart: the key that they show, else their address."""
+    key = headers.get(b"authorization")
+    if key is not None:
+        return hashlib.blake2b(key, digest_size=12).hexdigest()
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _timeout(given: bytes) -> float:
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_TIMEOUT:
+        words = f"{HEADER_TIMEOUT} must be a number of seconds, more than 0 and at most {_LONGEST_TIMEOUT:g}"
+        raise NoTargetError(bad_request(words))
+    return seconds
 
 
 def _declared(headers: Mapping[bytes, bytes]) -> int | None:

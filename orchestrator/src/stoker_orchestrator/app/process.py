@@ -45,18 +45,18 @@ class Orchestrator:
 
     def __init__(self, settings: Settings, fleet: Fleet) -> None:
         self._settings = settings
-        self._metrics = Metrics()
+        self.metrics = Metrics()
         switchboard = Switchboard(Registry(), Limits(settings.line_limit, settings.line_seconds))
         self._prober = Prober()
-        self.broker = Broker(switchboard, fleet, self._prober, Advertiser(settings.name), self._metrics)
+        self.broker = Broker(switchboard, fleet, self._prober, Advertiser(settings.name), self.metrics)
         self._upstream = Upstream()
-        self.jobs = JobRoutes(self.broker, self._upstream, settings, self._metrics)
+        self.jobs = JobRoutes(self.broker, self._upstream, settings, self.metrics)
         self._stopping = asyncio.Event()
 
     @property
     def app(self) -> Dispatcher:
         """The ASGI application."""
-        return Dispatcher(self.jobs, create_control(self.broker.publisher, self._metrics, self._is_ready))
+        return Dispatcher(self.jobs, create_control(self.broker.publisher, self.metrics, self._is_ready))
 
     def _is_ready(self) -> bool:
         return self.broker.registry.synced and self.jobs.accepting
