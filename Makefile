@@ -6,7 +6,7 @@ SHELL := /bin/bash
 CACHE := $(or $(STOKER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stoker)
 UV := $(CACHE)/bootstrap/uv/bin/uv
 PYTHON := .venv/bin/python
-MEMBERS := contracts operator orchestrator worker-image
+MEMBERS := contracts operator orchestrator worker-image cli
 STAMP := .venv/.installed
 
 export OMP_NUM_THREADS := 1

@@ -37,3 +37,4 @@ export-to:
 	@$(EXPORT) --no-dev --package stoker-orchestrator --output-file $(DESTINATION)/orchestrator.txt >/dev/null
 	@$(EXPORT) --no-dev --package stoker-worker --output-file $(DESTINATION)/worker-stub.txt >/dev/null
 	@$(EXPORT) --no-dev --package stoker-worker --extra diffusers --output-file $(DESTINATION)/worker.txt >/dev/null
+	@$(EXPORT) --no-dev --package stoker-cli --output-file $(DESTINATION)/cli.txt >/dev/null
