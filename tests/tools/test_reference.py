@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import click
 import pytest
 
-from tools.reference import metrics, resources, settings
+from stoker_cli.main import stoker
+from tools.reference import commands, metrics, resources, settings
 
 
 @pytest.mark.parametrize("page", [resources, settings, metrics])
@@ -13,3 +15,16 @@ def test_every_line_of_the_reference_has_words(page: Callable[[], str]) -> None:
 
     assert rows
     assert [row for row in rows if row.endswith("|  |")] == []
+
+
+def test_every_command_and_every_option_is_in_the_reference_with_words() -> None:
+    page = commands()
+
+    assert {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")} == {
+        "stoker",
+        *(f"stoker {name}" for name in stoker.commands),
+    }
+    for command in stoker.commands.values():
+        for parameter in command.params:
+            assert max(parameter.opts, key=len).upper() in page.upper()
+            assert parameter.help if isinstance(parameter, click.Option) else True

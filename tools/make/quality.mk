@@ -31,7 +31,7 @@ crds-check: $(STAMP) ## Fail when a committed CRD differs from what the models s
 	@$(PYTHON) tools/crds.py --check
 
 .PHONY: reference
-reference: $(STAMP) ## Write the reference pages of resources, settings and metrics from the code.
+reference: $(STAMP) ## Write the reference pages of resources, settings, metrics and commands from the code.
 	@$(PYTHON) -m tools.reference
 
 .PHONY: reference-check

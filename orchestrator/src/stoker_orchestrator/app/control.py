@@ -1,4 +1,4 @@
-"""Everything but jobs: capabilities, health, metrics. FastAPI, behind the dispatcher."""
+"""Everything but jobs: capabilities, status, health, metrics. FastAPI, behind the dispatcher."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,15 +11,17 @@ from starlette.requests import Request
 
 from stoker_contracts.capabilities import Capabilities
 from stoker_contracts.errors import ErrorType, error_body
+from stoker_contracts.overview import Overview
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.publisher import Publisher
 
+VERSION = "0.1.0"
 HEARTBEAT_SECONDS = 10.0
 
 
-def create_control(publisher: Publisher, metrics: Metrics, is_ready: Callable[[], bool]) -> FastAPI:
-    """The control API over what one publisher tells."""
-    app = FastAPI(title="Stoker orchestrator", version="0.1.0")
+def create_control(publisher: Publisher, metrics: Metrics, is_ready: Callable[[], bool], look: Callable[[], Overview]) -> FastAPI:
+    """The control API over what one publisher tells; `look` makes the document of ``/status``."""
+    app = FastAPI(title="Stoker orchestrator", version=VERSION)
 
     @app.get("/capabilities", response_model=Capabilities, summary="Which models are offered now, and which are warm")
     async def capabilities(
@@ -28,6 +30,10 @@ def create_control(publisher: Publisher, metrics: Metrics, is_ready: Callable[[]
         if watch:
             return StreamingResponse(_events(publisher), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         return Response(publisher.capabilities().model_dump_json(), media_type="application/json")
+
+    @app.get("/status", response_model=Overview, summary="Models, workers and lines as they are now, for people")
+    async def status() -> Response:
+        return Response(look().model_dump_json(), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     @app.get("/healthz", summary="Whether the process works")
     async def healthz() -> dict[str, bool]:

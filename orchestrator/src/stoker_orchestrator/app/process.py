@@ -6,17 +6,19 @@ import gc
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
 import uvloop
 from pydantic import ValidationError
 
+from stoker_contracts.overview import Overview
 from stoker_orchestrator.adapters.fleets.port import Fleet
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.adapters.upstream import Upstream
 from stoker_orchestrator.app.broker import Broker
-from stoker_orchestrator.app.control import create_control
+from stoker_orchestrator.app.control import VERSION, create_control
 from stoker_orchestrator.app.dispatcher import Dispatcher
 from stoker_orchestrator.app.gathering import GatheringProtocol
 from stoker_orchestrator.app.jobs import JobRoutes
@@ -24,6 +26,7 @@ from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.admission import Limits
 from stoker_orchestrator.domain.advertise import Advertiser
+from stoker_orchestrator.domain.overview import overview
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Switchboard
 
@@ -56,10 +59,13 @@ class Orchestrator:
     @property
     def app(self) -> Dispatcher:
         """The ASGI application."""
-        return Dispatcher(self.jobs, create_control(self.broker.publisher, self.metrics, self._is_ready))
+        return Dispatcher(self.jobs, create_control(self.broker.publisher, self.metrics, self._is_ready, self._look))
 
     def _is_ready(self) -> bool:
         return self.broker.registry.synced and self.jobs.accepting
+
+    def _look(self) -> Overview:
+        return overview(self._settings.name, VERSION, self.broker.switchboard, time.monotonic())
 
     async def run(self) -> int:
         """Serve until asked to stop, then let jobs finish."""

@@ -1,0 +1,136 @@
+"""What an orchestrator knows, as tables that fit 80 columns."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stoker_contracts.overview import ModelOverview, ModelState, Overview, WorkerState
+
+_COLOURS = {
+    ModelState.SERVING: "green",
+    ModelState.STARTING: "yellow",
+    ModelState.COLD: "cyan",
+    ModelState.WAITS: "yellow",
+    ModelState.UNAVAILABLE: "red",
+    ModelState.STOPPED: "red",
+    WorkerState.READY: "green",
+    WorkerState.STARTING: "yellow",
+    WorkerState.DRAINING: "magenta",
+    WorkerState.LEAVING: "magenta",
+    WorkerState.EJECTED: "red",
+}
+_TENTHS, _MINUTES, _HOURS = 0.95, 99.5, 99.5 * 60
+"""Seconds up to which tenths are told, and from which on minutes and hours: two digits say enough."""
+_SERVING = {WorkerState.READY, WorkerState.LEAVING}
+
+
+def tables(overview: Overview, note: str = "") -> RenderableType:
+    """Everything, one table below the other; `note` stands first, for what is wrong with the view itself."""
+    parts: list[RenderableType] = [_headline(overview)]
+    if note:
+        parts.append(Text(note, style="bold red"))
+    if not overview.models:
+        parts += ["", Text("No models. List some in the models config, or apply a ModelDeployment.")]
+        return Group(*parts)
+    for table in (_models, _reasons, _lines, _workers):
+        made = table(overview.models)
+        parts += ["", made] if made.row_count else []
+    return Group(*parts)
+
+
+def _headline(overview: Overview) -> Text:
+    orchestrator = overview.orchestrator
+    line = Text.assemble((orchestrator.name, "bold"), f" {orchestrator.version}")
+    if not orchestrator.synced:
+        line.append("  has not seen all models and workers yet", "yellow")
+    if orchestrator.blind_seconds is not None:
+        ago = duration(orchestrator.blind_seconds)
+        line.append(f"  has not seen its workers for {ago}: jobs go on, nothing is scaled", "yellow")
+    return line
+
+
+def _models(models: tuple[ModelOverview, ...]) -> Table:
+    table = _table("MODEL", "PIPELINE", "STATE", right=("WORKERS", "JOBS", "LINE", "WAIT"))
+    for model in models:
+        serving = [worker for worker in model.workers if worker.state in _SERVING]
+        jobs = sum(worker.in_flight for worker in model.workers)
+        table.add_row(
+            model.name,
+            model.pipeline.value,
+            _coloured(model.state),
+            f"{len(serving)}/{len(model.workers)}",
+            f"{jobs}/{sum(worker.capacity for worker in serving)}",
+            str(model.line.waiting),
+            _wait(model),
+        )
+    return table
+
+
+def _wait(model: ModelOverview) -> str:
+    """Empty where a job would be refused."""
+    refused = model.state in {ModelState.UNAVAILABLE, ModelState.STOPPED}
+    return "" if refused else duration(model.line.estimated_wait_ms / 1000)
+
+
+def _reasons(models: tuple[ModelOverview, ...]) -> Table:
+    """Why models are in their state, in full; a cell of the first table would cut it."""
+    table = _table("MODEL", "WHY")
+    for model in models:
+        if model.message:
+            reason = Text.assemble((f"{model.reason}: ", "bold") if model.reason else "", model.message)
+            table.add_row(model.name, reason)
+    return table
+
+
+def _lines(models: tuple[ModelOverview, ...]) -> Table:
+    table = _table("LINE OF", right=("JOBS", "CALLERS", "WORK", "OLDEST"))
+    for model in models:
+        line = model.line
+        if line.waiting:
+            waited = duration(line.oldest_seconds)
+            table.add_row(model.name, str(line.waiting), str(line.callers), _known(line.work_seconds), waited)
+    return table
+
+
+def _workers(models: tuple[ModelOverview, ...]) -> Table:
+    """The workers of all models; a worker's name begins with its model's. Child processes are on no node."""
+    workers = [worker for model in models for worker in model.workers]
+    on_nodes = any(worker.node for worker in workers)
+    table = _table("WORKER", *(["NODE"] if on_nodes else []), "STATE", right=("JOBS", "WORK", "MS/UNIT"))
+    for worker in workers:
+        table.add_row(
+            worker.id,
+            *([worker.node] if on_nodes else []),
+            _coloured(worker.state),
+            f"{worker.in_flight}/{worker.capacity}",
+            _known(worker.work_seconds),
+            "" if worker.ms_per_unit is None else f"{worker.ms_per_unit:.3g}",
+        )
+    return table
+
+
+def _known(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
+
+
+def _table(*left: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines. Long names are folded, never cut: people copy them."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _coloured(state: ModelState | WorkerState) -> Text:
+    return Text(state.value, style=_COLOURS[state])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``0 s``, ``0.4 s``, ``12 s``, ``3 min``, ``2 h``."""
+    if seconds < _TENTHS:
+        return f"{seconds:.1f} s".replace("0.0", "0")
+    if seconds < _MINUTES:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < _HOURS else f"{seconds / 3600:.0f} h"
