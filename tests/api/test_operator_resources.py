@@ -118,7 +118,6 @@ def test_a_worker_that_dies_or_stops_taking_jobs_is_seen_and_seen_coming_back(
         ({"gpu": {"sharing": "Shared", "memory": "8Gi"}}, "NotAccepted", "whole cards"),
         ({"gpu": {"className": "mig"}}, "NotAccepted", "mig"),
         ({"weights": {"hub": {}}}, "NotAccepted", "hub"),
-        ({"external": {"endpoints": [{"url": "http://host"}]}}, "NotAccepted", "external"),
         ({"pod": {"priorityClassName": "none-such"}}, "NotReady", "none-such"),
     ],
     ids=lambda value: value if isinstance(value, str) and value.isalpha() else "",

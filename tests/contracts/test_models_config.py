@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker_contracts.models_config import EntryReason, ModelsConfig, parse
+from stoker_contracts.models_config import EntryReason, EntryUrl, ModelsConfig, parse
 from stoker_contracts.pipelines import Pipeline
 
 
@@ -59,7 +59,11 @@ def test_a_bad_entry_is_refused_and_its_neighbours_live() -> None:
         (entry(url="http://[bad"), EntryReason.URL_INVALID, "host"),
         (entry(url="https://me:secret@host"), EntryReason.URL_INVALID, "no user name"),
         (entry(url=5), EntryReason.URL_INVALID, "http:// or https://"),
-        (entry(token="t0ken"), EntryReason.TOKEN_IN_CONFIG, "tokenKey"),
+        (entry(token="t0ken"), EntryReason.TOKEN_IN_CONFIG, "token_key"),
+        (entry(url="http://host/?a=b"), EntryReason.URL_INVALID, "query"),
+        (entry(url="http://host/#a"), EntryReason.URL_INVALID, "fragment"),
+        (entry(url="http://host", token_key="../else"), EntryReason.TOKEN_KEY_INVALID, "token Secret"),
+        (entry(url="http://host", token_key=7), EntryReason.TOKEN_KEY_INVALID, "token Secret"),
         (entry(optimization_flags=["SFAST"]), EntryReason.FIELD_INVALID, "object of flags"),
         (entry(optimization_flags={"SFAST": 1}), EntryReason.FIELD_INVALID, "true, false or a string"),
     ],
@@ -77,6 +81,34 @@ def test_a_refused_token_does_not_stand_in_the_report() -> None:
     (refusal,) = parsed(entry(token="t0ken-of-mine")).refusals
 
     assert "t0ken-of-mine" not in refusal.message
+
+
+def test_a_file_on_ones_own_host_may_hold_tokens_which_nothing_shows() -> None:
+    config = parse(json.dumps([entry(url="https://host/a", token="t0ken", capacity=2)]), with_tokens=True)
+
+    (model,) = config.models
+    assert model.urls == (EntryUrl("https://host/a", 2, None, "t0ken"),)
+    assert "t0ken" not in repr(config)
+
+
+def test_several_urls_of_a_model_are_kept_apart_with_their_keys_and_capacities() -> None:
+    (model,) = parsed(entry(url="http://a", capacity=2), entry(url="https://b/base", token_key="provider-b")).models
+
+    assert model.urls == (EntryUrl("http://a", 2), EntryUrl("https://b/base", 1, "provider-b"))
+
+
+def test_a_model_is_run_here_or_by_somebody_else_and_not_both() -> None:
+    config = parsed(entry(url="http://a"), entry())
+
+    assert [each.reason for each in config.refusals] == [EntryReason.OURS_AND_EXTERNAL]
+    assert len(config.models[0].urls) == 1
+
+
+@pytest.mark.parametrize("token", [7, ["a"], {"a": 1}])
+def test_a_token_that_is_no_string_is_refused_even_where_tokens_may_stand(token: object) -> None:
+    (refusal,) = parse(json.dumps([entry(url="http://a", token=token)]), with_tokens=True).refusals
+
+    assert refusal.reason is EntryReason.FIELD_INVALID
 
 
 def test_the_same_model_twice_adds_its_capacities() -> None:
@@ -140,7 +172,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 fields = st.sampled_from(
-    ["pipeline", "model_id", "url", "warm", "capacity", "price_per_unit", "pixels_per_unit", "optimization_flags"]
+    ["pipeline", "model_id", "url", "warm", "capacity", "token_key", "price_per_unit", "pixels_per_unit", "optimization_flags"]
 )
 
 

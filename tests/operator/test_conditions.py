@@ -32,7 +32,6 @@ def short(verdict: Verdict) -> tuple[str, Reason]:
     ("spec", "reason", "words"),
     [
         ({"pipeline": "text-to-speech"}, Reason.INVALID_SPEC, "spec.pipeline"),
-        ({"external": {"endpoints": [{"url": "https://host"}]}}, Reason.EXTERNAL_UNSUPPORTED, "external"),
         ({"image": "other.example/worker:1"}, Reason.IMAGE_NOT_ALLOWED, "other.example/worker:1"),
         ({"gpu": {"className": "mig"}}, Reason.GPU_CLASS_UNKNOWN, "mig"),
         ({"gpu": {"sharing": "Shared", "memory": "8Gi"}}, Reason.SHARING_UNSUPPORTED, "Exclusive"),

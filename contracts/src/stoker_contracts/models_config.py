@@ -5,6 +5,7 @@ go-livepeer refuses the whole file. Nothing here raises: the outcome is data.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, DivisionByZero, InvalidOperation
@@ -20,11 +21,12 @@ MAX_MODEL_ID = 256
 MAX_CAPACITY = 64
 
 _KNOWN_KEYS = frozenset({
-    "pipeline", "model_id", "url", "token", "warm", "capacity",
+    "pipeline", "model_id", "url", "token", "token_key", "warm", "capacity",
     "optimization_flags", "gateway", "price_per_unit", "pixels_per_unit", "currency",
 })  # fmt: skip
 _FLAGS = {"TORCH_COMPILE": "compile", "BFLOAT16": "bfloat16"}
 """Livepeer's optimization flags that Stoker's worker knows, and our names for them."""
+_TOKEN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}")
 
 
 class EntryReason(StrEnum):
@@ -37,7 +39,9 @@ class EntryReason(StrEnum):
     PRICE_INVALID = "PriceInvalid"
     URL_INVALID = "UrlInvalid"
     TOKEN_IN_CONFIG = "TokenInConfig"  # noqa: S105 - a reason, no secret
+    TOKEN_KEY_INVALID = "TokenKeyInvalid"  # noqa: S105 - a reason, no secret
     WARM_AND_COLD = "WarmAndCold"
+    OURS_AND_EXTERNAL = "OursAndExternal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,16 @@ class EntryPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryUrl:
+    """A container that somebody else runs, and what proves to it who asks: a key of the token Secret, or the token itself."""
+
+    url: str
+    capacity: int = 1
+    token_key: str | None = None
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """One model that the config asks for; `name` is the resource's. `indices` are the entries that it was made of."""
 
@@ -57,7 +71,7 @@ class ModelEntry:
     model_id: str
     warm: bool
     capacity: int
-    urls: tuple[tuple[str, int], ...] = ()
+    urls: tuple[EntryUrl, ...] = ()
     price: EntryPrice | None = None
     optimization: Mapping[str, bool] = field(default_factory=dict)
     indices: tuple[int, ...] = ()
@@ -97,8 +111,8 @@ class _RefusedError(Exception):
         self.message = message
 
 
-def parse(text: str) -> ModelsConfig:
-    """Read a models config: the JSON list of ``aiModels.json``."""
+def parse(text: str, *, with_tokens: bool = False) -> ModelsConfig:
+    """Read a models config: the JSON list of ``aiModels.json``. `with_tokens`: it is a file whose entries may hold tokens."""
     try:
         entries = json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
@@ -108,16 +122,16 @@ def parse(text: str) -> ModelsConfig:
         return ModelsConfig(error="the models config must be a JSON list of entries; nothing was changed")
     if len(entries) > MAX_ENTRIES:
         return ModelsConfig(error=f"the models config has {len(entries)} entries; at most {MAX_ENTRIES} are read")
-    return _merge(entries)
+    return _merge(entries, with_tokens=with_tokens)
 
 
-def _merge(entries: list[Any]) -> ModelsConfig:
+def _merge(entries: list[Any], *, with_tokens: bool) -> ModelsConfig:
     models: dict[tuple[Pipeline, str], ModelEntry] = {}
     refusals: list[Refusal] = []
     remarks: list[Remark] = []
     for index, entry in enumerate(entries):
         try:
-            model = _read(index, entry)
+            model = _read(index, entry, with_tokens=with_tokens)
             key = (model.pipeline, model.model_id)
             models[key] = _joined(models[key], model) if key in models else model
         except _RefusedError as refused:
@@ -131,6 +145,9 @@ def _joined(first: ModelEntry, second: ModelEntry) -> ModelEntry:
     """The same model twice: capacities add up, as go-livepeer has it."""
     if first.warm != second.warm:
         raise _RefusedError(EntryReason.WARM_AND_COLD, f"{second.model_id} is listed as warm and as cold; choose one")
+    if bool(first.urls) != bool(second.urls):
+        message = f"{second.model_id} is listed with a url and without one; choose one"
+        raise _RefusedError(EntryReason.OURS_AND_EXTERNAL, message)
     capacity = min(first.capacity + second.capacity, MAX_CAPACITY)
     return replace(first, capacity=capacity, urls=first.urls + second.urls, indices=first.indices + second.indices)
 
@@ -142,21 +159,22 @@ def _distinctly_named(models: Mapping[tuple[Pipeline, str], ModelEntry]) -> Iter
         yield replace(model, name=resource_name(model.pipeline, model.model_id, distinct=True)) if clash else model
 
 
-def _read(index: int, entry: object) -> ModelEntry:
+def _read(index: int, entry: object, *, with_tokens: bool) -> ModelEntry:
     if not isinstance(entry, dict):
         raise _RefusedError(EntryReason.NOT_AN_OBJECT, "an entry must be a JSON object with pipeline and model_id")
-    if entry.get("token"):
-        message = "a token does not belong into a ConfigMap; put it into the release's token Secret and name its tokenKey"
+    if entry.get("token") and not with_tokens:
+        message = "a token does not belong into a ConfigMap; put it into the release's token Secret and name its key in token_key"
         raise _RefusedError(EntryReason.TOKEN_IN_CONFIG, message)
     pipeline, model_id = _pipeline(entry), _model_id(entry)
-    capacity, url = _capacity(entry), _url(entry)
+    capacity = _capacity(entry)
+    url = _url(entry, capacity)
     return ModelEntry(
         name=resource_name(pipeline, model_id),
         pipeline=pipeline,
         model_id=model_id,
         warm=_boolean(entry, "warm"),
         capacity=capacity,
-        urls=((url, capacity),) if url else (),
+        urls=(url,) if url else (),
         price=_price(entry),
         optimization=_optimization(entry),
         indices=(index,),
@@ -195,18 +213,24 @@ def _capacity(entry: Mapping[str, Any]) -> int:
     return value or 1
 
 
-def _url(entry: Mapping[str, Any]) -> str:
+def _url(entry: Mapping[str, Any], capacity: int) -> EntryUrl | None:
     url = entry.get("url", "")
     if url == "":
-        return ""
-    problem = "url must be http:// or https:// with a host and no user name"
+        return None
+    problem = "url must be http:// or https:// with a host, and no user name, query or fragment"
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
     except ValueError:
         parts = None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+    whole = parts is not None and parts.hostname and "@" not in parts.netloc and not parts.query and not parts.fragment
+    if parts is None or parts.scheme not in ("http", "https") or not whole:
         raise _RefusedError(EntryReason.URL_INVALID, problem)
-    return str(url)
+    token, key = entry.get("token") or "", entry.get("token_key")
+    if not isinstance(token, str):
+        raise _RefusedError(EntryReason.FIELD_INVALID, "token must be a string")
+    if key is not None and not (isinstance(key, str) and _TOKEN_KEY.fullmatch(key)):
+        raise _RefusedError(EntryReason.TOKEN_KEY_INVALID, "token_key must be a key of the release's token Secret")
+    return EntryUrl(str(url), capacity, key, token)
 
 
 def _price(entry: Mapping[str, Any]) -> EntryPrice | None:

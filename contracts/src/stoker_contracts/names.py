@@ -33,6 +33,8 @@ FIELD_MANAGER_OPERATOR = "stoker-operator"
 FIELD_MANAGER_ORCHESTRATOR = "stoker-orchestrator"
 FIELD_MANAGER_SCALING = "stoker-scaling"
 """The orchestrator again, for what it decides about workers; with a manager of its own one write does not take back the other."""
+FIELD_MANAGER_ENDPOINTS = "stoker-endpoints"
+"""The orchestrator again, for how external containers are."""
 
 WORKER_CONTAINER = "worker"
 WORKER_PORT = 8000

@@ -29,7 +29,6 @@ class Reason(StrEnum):
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
     WEIGHTS_UNSUPPORTED = "WeightsUnsupported"
     SHARING_UNSUPPORTED = "SharingUnsupported"
-    EXTERNAL_UNSUPPORTED = "ExternalUnsupported"
     GPU_CLASS_UNKNOWN = "GpuClassUnknown"
     NAME_TAKEN = "NameTaken"
 
@@ -50,6 +49,12 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     NOT_READY = "NotReady"
     STOPPED = "Stopped"
+
+    NO_ANSWER = "NoAnswer"
+    UNHEALTHY = "Unhealthy"
+    CERTIFICATE_NOT_TRUSTED = "CertificateNotTrusted"
+    TOKEN_MISSING = "TokenMissing"  # noqa: S105 - a reason, no secret
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105 - a reason, no secret
 
     LOADED = "Loaded"
     LOADING = "Loading"

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.quantities import DURATION_PATTERN, QUANTITY_PATTERN
 from stoker_contracts.resources.conditions import Condition
+from stoker_contracts.resources.endpoints import MAX_ENDPOINTS, EndpointStatus
 from stoker_contracts.resources.pod import PodOverrides
 from stoker_contracts.resources.scaling import ScalingStatus
 from stoker_contracts.resources.schema import Column, Rule, Wire, validated_by
@@ -27,6 +28,8 @@ Duration = Annotated[
     ),
 ]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+TOKEN_KEY_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # noqa: S105 - what keys look like
+"""Keys of a Secret, but for those that begin with a dot: the kubelet keeps files of its own under such names."""
 ImageReference = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 
 
@@ -164,19 +167,25 @@ class ExternalEndpoint(Wire):
         description="Where the container answers, its base path included.",
         json_schema_extra=validated_by(
             Rule(
-                "self.matches('^https?://[^/@?#]+([/?#].*)?$') && isURL(self)",
-                "url must be http:// or https:// with a host and no user name",
+                "self.matches('^https?://[^/@?#]+(/[^?#]*)?$') && isURL(self)",
+                "url must be http:// or https:// with a host, and no user name, query or fragment",
             )
         ),
     )
-    token_key: str | None = Field(default=None, max_length=253, description="The key in the release's token Secret.")
+    token_key: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=253,
+        pattern=TOKEN_KEY_PATTERN,
+        description="The key in the release's token Secret; absent: no token is sent.",
+    )
     capacity: int = Field(default=1, ge=1, le=64, description="Jobs that it takes at once.")
 
 
 class External(Wire):
     """Workers that Stoker does not start."""
 
-    endpoints: list[ExternalEndpoint] = Field(min_length=1, max_length=16, description="The containers.")
+    endpoints: list[ExternalEndpoint] = Field(min_length=1, max_length=MAX_ENDPOINTS, description="The containers.")
     health_interval: Duration = Field(default="5s", description="How often each is asked for its health.")
 
 
@@ -247,6 +256,9 @@ class ModelDeploymentStatus(Wire):
     warm: str = Field(default="", description="Ready workers of wanted workers, for kubectl.")
     conditions: list[Condition] = Field(default_factory=list, max_length=16, description="What is so, and why.")
     scaling: ScalingStatus | None = Field(default=None, description="What activity decided about the workers.")
+    endpoints: list[EndpointStatus] = Field(
+        default_factory=list, max_length=MAX_ENDPOINTS, description="How the external containers are."
+    )
     workers: list[WorkerStatus] = Field(default_factory=list, max_length=10, description="The workers, those in trouble first.")
 
 

@@ -52,6 +52,9 @@ class Reconciler:
                 raise
             log.warning("the Deployment of %s is refused: %s", name, refused)
             decided = plan(replace(seen, refusal=Refusal(refused.code, refused.message)), self._clock())
+        for deletion in decided.delete:
+            await self._cluster.delete(Kind.DEPLOYMENT, deletion.name, deletion.uid, deletion.resource_version)
+            log.info("deleted the Deployment of %s: somebody else runs its workers", name)
         await self._tell(name, decided)
         return decided.requeue_after
 

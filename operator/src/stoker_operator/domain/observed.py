@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from pydantic import ValidationError
+
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import Reason
+from stoker_contracts.resources.endpoints import EndpointPhase, EndpointStatus
 from stoker_operator.domain.release import WorkerDefaults
 from stoker_operator.domain.wanted import SpecError, Wanted, wanted
 from stoker_operator.domain.workers import Worker, worker
@@ -81,6 +84,29 @@ class Observed:
         return tuple(each for each in self.workers if each.reason is not Reason.STOPPED)
 
     @property
+    def places(self) -> int:
+        """How many containers that somebody else runs are named."""
+        external = self.wanted.spec.external if self.wanted else None
+        return len(external.endpoints) if external else 0
+
+    @property
+    def external(self) -> bool:
+        """Whether somebody else runs the workers."""
+        return self.places > 0
+
+    @property
+    def endpoints(self) -> tuple[EndpointStatus, ...]:
+        """What the orchestrator tells of the containers that this generation of the spec names, in their order."""
+        told = (self.resource.get("status") or {}).get("endpoints") or []
+        read = sorted((each for item in told if (each := _endpoint(item)) is not None), key=lambda each: each.index)
+        return tuple(each for each in read if each.observed_generation == self.generation and each.index < self.places)
+
+    @property
+    def taking(self) -> tuple[EndpointStatus, ...]:
+        """The containers that take jobs."""
+        return tuple(each for each in self.endpoints if each.state is EndpointPhase.READY)
+
+    @property
     def ownership(self) -> Ownership:
         """Whose the Deployment is. One with our label and no owner is ours: somebody removed the reference."""
         if self.deployment is None:
@@ -107,6 +133,14 @@ def observed(
     uid = resource["metadata"]["uid"]
     ours = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(names.LABEL_RESOURCE_UID) == uid]
     return Observed(resource, deployment, tuple(worker(pod, asked) for pod in _living(ours)), claim, asked)
+
+
+def _endpoint(item: Item) -> EndpointStatus | None:
+    """What an orchestrator tells of one container; None where it is of a version that says something else."""
+    try:
+        return EndpointStatus.model_validate(item)
+    except ValidationError:
+        return None
 
 
 def _living(pods: Iterable[Item]) -> list[Item]:

@@ -56,6 +56,7 @@ def plan(observed: Observed, now: float) -> Plan:
     written = not stands(observed, intended)
     return Plan(
         apply=_children(observed, judged),
+        delete=_superseded(observed, judged),
         status=manifest(observed, intended) if written else None,
         events=tuple(transitions(observed.resource, judged, intended["conditions"], now)) if written else (),
         requeue_after=_next_look(observed, judged),
@@ -65,7 +66,7 @@ def plan(observed: Observed, now: float) -> Plan:
 def _children(observed: Observed, judged: Verdicts) -> tuple[Application, ...]:
     """What is not accepted is left as it runs: a bad edit must not take down a model that serves."""
     settled = observed.ownership in (Ownership.ABSENT, Ownership.OURS)
-    if observed.wanted is None or not judged[ConditionType.ACCEPTED].holds or not settled:
+    if observed.wanted is None or observed.external or not judged[ConditionType.ACCEPTED].holds or not settled:
         return ()
     intended = deployment(observed.resource, observed.wanted)
     if fulfilled(intended, observed.deployment):
@@ -73,9 +74,22 @@ def _children(observed: Observed, judged: Verdicts) -> tuple[Application, ...]:
     return (Application(intended, over=observed.deployment["metadata"]["uid"] if observed.deployment else None),)
 
 
+def _superseded(observed: Observed, judged: Verdicts) -> tuple[Deletion, ...]:
+    """The Deployment of a resource whose workers somebody else runs from now on; its pods finish their jobs."""
+    child = observed.deployment
+    if child is None or not observed.external or not judged[ConditionType.ACCEPTED].holds:
+        return ()
+    if observed.ownership is not Ownership.OURS:
+        return ()
+    metadata = child["metadata"]
+    return (Deletion(observed.name, metadata["uid"], metadata["resourceVersion"]),)
+
+
 def _next_look(observed: Observed, judged: Verdicts) -> float | None:
     if observed.refusal is not None:
         return RETRY_SECONDS
+    if observed.external:
+        return None
     if observed.ownership is Ownership.FORMER:
         return SOON_SECONDS
     claim = observed.wanted is not None and observed.wanted.weights is not None and observed.wanted.weights.claim is not None

@@ -38,13 +38,17 @@ def status(observed: Observed, judged: Verdicts, now: float) -> dict[str, Any]:
         for kind, verdict in judged.items()
     ]
     target = observed.wanted.replicas if observed.wanted else 0
+    existing, ready = len(observed.standing), len(observed.ready)
+    if observed.external:
+        target = existing = observed.places
+        ready = len(observed.taking)
     ranked = sorted(observed.workers, key=lambda each: (SEVERITY.index(each.reason), each.name))
     return {
         "observedGeneration": observed.generation,
-        "replicas": len(observed.standing),
-        "readyReplicas": len(observed.ready),
+        "replicas": existing,
+        "readyReplicas": ready,
         "selector": selector(observed.name),
-        "warm": f"{len(observed.ready)}/{target}",
+        "warm": f"{ready}/{target}",
         "conditions": made,
         "workers": [_shown(each, observed) for each in ranked[:MAX_WORKERS]],
     }

@@ -26,7 +26,7 @@ def accepted(observed: Observed, now: float) -> Verdict:  # noqa: ARG001 - every
 
 def _objection(asked: Wanted) -> Verdict | None:
     if asked.spec.external is not None:
-        return _no(Reason.EXTERNAL_UNSUPPORTED, "external endpoints are not served by this version; remove external")
+        return None
     if not asked.release.allows(asked.image):
         allowed = ", ".join(asked.release.allowed_image_prefixes) or "no other than the release's own"
         return _no(Reason.IMAGE_NOT_ALLOWED, f"the image {asked.image} may not be used; allowed: {allowed}")
@@ -50,7 +50,7 @@ def _gpu_objection(gpu: Gpu) -> Verdict | None:
 
 
 def _taken(observed: Observed) -> Verdict | None:
-    if observed.ownership is not Ownership.FOREIGN:
+    if observed.ownership is not Ownership.FOREIGN or observed.external:
         return None
     message = f"a Deployment {observed.name} that is not Stoker's exists; rename this {names.KIND} or remove the Deployment"
     return _no(Reason.NAME_TAKEN, message)

@@ -4,6 +4,7 @@ import re
 
 from stoker_contracts.resources.conditions import Reason, Verdict
 from stoker_operator.domain.clock import in_words, seconds_since
+from stoker_operator.domain.conditions import external
 from stoker_operator.domain.conditions.accepted import accepted
 from stoker_operator.domain.conditions.weights import weights
 from stoker_operator.domain.farewell import bounded
@@ -17,6 +18,8 @@ def ready(observed: Observed, now: float) -> Verdict:
     verdict = accepted(observed, now)
     if observed.wanted is None or not verdict.holds:
         return Verdict("False", Reason.NOT_ACCEPTED, verdict.message)
+    if observed.external:
+        return external.ready(observed)
     files = weights(observed, now)
     if files.status == "False":
         return Verdict("False", files.reason, files.message)

@@ -11,8 +11,9 @@ def weights(observed: Observed, now: float) -> Verdict:
     if observed.wanted is None or not accepted(observed, now).holds:
         return Verdict("Unknown", Reason.NOT_ACCEPTED, "the resource is not accepted, so its weights were not looked for")
     source = observed.wanted.weights
-    if source is None:
-        return Verdict("True", Reason.WEIGHTS_NOT_NEEDED, "nothing is mounted: the worker's image has what it needs")
+    if observed.external or source is None:
+        whose = "the containers are somebody else's" if observed.external else "the worker's image has what it needs"
+        return Verdict("True", Reason.WEIGHTS_NOT_NEEDED, f"nothing is mounted: {whose}")
     if observed.ready:
         return Verdict("True", Reason.WEIGHTS_LOADED, "a worker has loaded the weights")
     missed = next((each for each in observed.workers if each.reason is Reason.WEIGHTS_MISSING), None)

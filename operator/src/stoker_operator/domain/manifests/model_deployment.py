@@ -11,7 +11,10 @@ from stoker_operator.domain.manifests.owner import owner_reference
 
 def model_deployment(config_map: Mapping[str, Any], entry: ModelEntry) -> dict[str, Any]:
     """The resource that `entry` asks for. It never says replicas: these are whoever scales's."""
-    endpoints = [{"url": url, "capacity": capacity} for url, capacity in entry.urls]
+    endpoints = [
+        {"url": each.url, "capacity": each.capacity} | ({"tokenKey": each.token_key} if each.token_key else {})
+        for each in entry.urls
+    ]
     price = entry.price and {"perUnit": entry.price.per_unit, "currency": entry.price.currency, "unitsPer": "pixel"}
     return stamped(
         {
