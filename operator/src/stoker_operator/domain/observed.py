@@ -12,7 +12,7 @@ from stoker_contracts.resources.conditions import Reason
 from stoker_contracts.resources.endpoints import EndpointPhase, EndpointStatus
 from stoker_operator.domain.release import WorkerDefaults
 from stoker_operator.domain.wanted import SpecError, Wanted, wanted
-from stoker_operator.domain.workers import Worker, worker
+from stoker_operator.domain.workers import Worker, workers
 
 Item = Mapping[str, Any]
 
@@ -132,7 +132,7 @@ def observed(
         return Observed(resource, deployment, (), None, None, problem=str(error))
     uid = resource["metadata"]["uid"]
     ours = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(names.LABEL_RESOURCE_UID) == uid]
-    return Observed(resource, deployment, tuple(worker(pod, asked) for pod in _living(ours)), claim, asked)
+    return Observed(resource, deployment, workers(_living(ours), asked), claim, asked)
 
 
 def _endpoint(item: Item) -> EndpointStatus | None:
