@@ -113,8 +113,8 @@ def _collected(registry: CollectorRegistry) -> Iterator[tuple[str, ...]]:
     collectors: Iterable[Any] = registry._collector_to_names  # noqa: SLF001 - what has no samples yet cannot be listed otherwise
     for collector in collectors:
         described: list[Metric] = list(collector.describe())
-        labels = getattr(collector, "_labelnames", ())
         for each in described:
+            labels: Any = getattr(each, "_labelnames", None) or getattr(collector, "_labelnames", ())
             yield f"`{each.name}`", each.type, ", ".join(f"`{label}`" for label in labels), each.documentation
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from stoker_contracts.overview import Overview
 from stoker_orchestrator.app.settings import Settings
-from stoker_orchestrator.domain.events import EndpointGone, ModelSeen
+from stoker_orchestrator.domain.events import EndpointGone, ModelGone, ModelSeen
 from stoker_orchestrator.domain.model import EndpointState, Obstacle
 from tests.support.fleet import endpoint, model
 from tests.support.orchestrator import JOB, code, world
@@ -76,6 +77,31 @@ async def test_metrics_count_jobs_by_model_status_and_reason() -> None:
 
     assert 'stoker_jobs_total{model="m",reason="answered",status="200"} 1.0' in text
     assert 'stoker_jobs_total{model="",reason="model_not_found",status="404"} 1.0' in text
+
+
+async def test_metrics_show_the_fleet_as_it_is_when_they_are_read() -> None:
+    async with world(model("a"), model("b")) as here:
+        await here.worker("a-1", of="a")
+        before = (await here.client.get("/metrics")).text
+        here.fleet.tell(ModelGone("a"))
+        here.fleet.tell(EndpointGone("a-1"))
+        after = (await here.client.get("/metrics")).text
+
+    assert 'stoker_model_warm{model="a"} 1.0' in before
+    assert 'stoker_model_warm{model="b"} 0.0' in before
+    assert 'stoker_models{state="serving"} 1.0' in before
+    assert 'stoker_endpoints{model="a",state="ready"} 1.0' in before
+    assert 'model="a"' not in after
+    assert 'stoker_models{state="serving"} 0.0' in after
+
+
+async def test_status_is_the_document_that_its_schema_describes() -> None:
+    async with world() as here:
+        await here.worker("w")
+        answer = await here.client.get("/status")
+
+    assert Overview.model_validate_json(answer.content).models[0].workers[0].id == "w"
+    assert answer.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ class LocalDesk:
         else:
             cold = not self._switchboard.registry.is_warm(model.name)
             grant = await self._waited(ticket, model, effects)
+            if cold:
+                self._metrics.cold_starts.labels(model.name).inc()
             began = time.monotonic()
             slot = Slot(grant.endpoint, ask.cost, began, ask.waited + began - asked, cold, grant)
         self._taken.add(slot)

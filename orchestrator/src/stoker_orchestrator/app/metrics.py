@@ -6,13 +6,15 @@ would cost a twelfth of the job path.
 
 import bisect
 from collections import Counter as Count
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from stoker_contracts.overview import ModelOverview, ModelState, Overview, WorkerState
 
 _SECONDS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -118,6 +120,54 @@ class JobTimes(Collector):
         yield family
 
 
+class FleetGauges(Collector):
+    """Models, workers and lines as they are when somebody looks; what is gone shows nowhere."""
+
+    def __init__(self) -> None:
+        self.look: Callable[[], Overview] | None = None
+        """Makes the document that is read; without it there is nothing to show."""
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The metrics without values."""
+        yield GaugeMetricFamily("stoker_models", "Models by what becomes of a job sent now.", labels=["state"])
+        yield GaugeMetricFamily("stoker_model_warm", "1 where a worker has the model loaded, else 0.", labels=["model"])
+        yield GaugeMetricFamily("stoker_model_replicas", "Workers that are asked for.", labels=["model"])
+        yield GaugeMetricFamily("stoker_endpoints", "Workers by state.", labels=["model", "state"])
+        yield GaugeMetricFamily("stoker_jobs_in_flight", "Jobs on workers.", labels=["model"])
+        yield GaugeMetricFamily("stoker_jobs_waiting", "Jobs in line.", labels=["model"])
+        yield GaugeMetricFamily("stoker_line_work_seconds", "What the work in line takes one worker.", labels=["model"])
+        yield GaugeMetricFamily("stoker_line_oldest_seconds", "How long the job waits that waits longest.", labels=["model"])
+        yield GaugeMetricFamily("stoker_blind_seconds", "Since when the fleet does not see its workers; 0 while it does.")
+
+    def collect(self) -> Iterator[Metric]:
+        """The values as they are now."""
+        if self.look is None:
+            return
+        overview = self.look()
+        families = {family.name: family for family in self.describe()}
+        states = Count(model.state for model in overview.models)
+        for state in ModelState:
+            families["stoker_models"].add_metric([state], states[state])
+        for model in overview.models:
+            _measure(families, model)
+        families["stoker_blind_seconds"].add_metric([], overview.orchestrator.blind_seconds or 0.0)
+        yield from families.values()
+
+
+def _measure(families: dict[str, GaugeMetricFamily], model: ModelOverview) -> None:
+    name, line = [model.name], model.line
+    workers = Count(worker.state for worker in model.workers)
+    families["stoker_model_warm"].add_metric(name, model.state is ModelState.SERVING)
+    families["stoker_model_replicas"].add_metric(name, model.replicas)
+    for state in WorkerState:
+        families["stoker_endpoints"].add_metric([model.name, state], workers[state])
+    families["stoker_jobs_in_flight"].add_metric(name, sum(worker.in_flight for worker in model.workers))
+    families["stoker_jobs_waiting"].add_metric(name, line.waiting)
+    families["stoker_line_oldest_seconds"].add_metric(name, line.oldest_seconds)
+    if line.work_seconds is not None:
+        families["stoker_line_work_seconds"].add_metric(name, line.work_seconds)
+
+
 class Metrics:
     """The orchestrator's counters, in a registry of their own."""
 
@@ -127,16 +177,15 @@ class Metrics:
         self.queue_seconds = JobTimes("stoker_job_queue_seconds", "Seconds in line.")
         self.worker_seconds = JobTimes("stoker_job_worker_seconds", "Seconds on a worker.")
         self.decisions = DecisionCounts()
-        for collector in (self.jobs, self.decisions, self.queue_seconds, self.worker_seconds):
+        self.fleet = FleetGauges()
+        for collector in (self.jobs, self.decisions, self.queue_seconds, self.worker_seconds, self.fleet):
             registry.register(collector)
         self.retries = Counter("stoker_job_retries", "Jobs sent to a second worker.", ["model"], registry=registry)
         self.wakes = Counter("stoker_wakes", "First workers asked for.", ["model"], registry=registry)
         self.ejections = Counter(
             "stoker_ejections", "Endpoints ejected, by model and reason.", ["model", "reason"], registry=registry
         )
-        self.in_flight = Gauge("stoker_jobs_in_flight", "Jobs on workers.", ["model"], registry=registry)
-        self.waiting = Gauge("stoker_jobs_waiting", "Jobs in line.", ["model"], registry=registry)
-        self.endpoints = Gauge("stoker_endpoints", "Endpoints by state.", ["state"], registry=registry)
+        self.cold_starts = Counter("stoker_cold_starts", "Jobs that waited for a worker to start.", ["model"], registry=registry)
         self.generation = Gauge("stoker_capabilities_generation", "Changes of what is advertised.", registry=registry)
 
     def text(self) -> bytes:

@@ -55,6 +55,7 @@ class Orchestrator:
         self._upstream = Upstream()
         self.jobs = JobRoutes(self.broker, self._upstream, settings, self.metrics)
         self._stopping = asyncio.Event()
+        self.metrics.fleet.look = self._look
 
     @property
     def app(self) -> Dispatcher:

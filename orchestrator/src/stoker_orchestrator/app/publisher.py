@@ -1,8 +1,7 @@
-"""What others are told of the orchestrator's state: the capability document, gauges, and each model's condition."""
+"""What others are told of the orchestrator's state: the capability document, and each model's condition."""
 
 import asyncio
 import logging
-from collections import Counter as Count
 from collections.abc import AsyncIterator
 
 from stoker_contracts.capabilities import Capabilities
@@ -10,7 +9,7 @@ from stoker_contracts.resources.conditions import Verdict
 from stoker_orchestrator.adapters.fleets.port import Fleet, FleetError
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.domain.advertise import Advertiser, verdict
-from stoker_orchestrator.domain.model import EndpointState, Model
+from stoker_orchestrator.domain.model import Model
 from stoker_orchestrator.domain.switchboard import Switchboard
 
 log = logging.getLogger(__name__)
@@ -61,20 +60,11 @@ class Publisher:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._measure()
+            self._metrics.generation.set(self.capabilities().generation)
             async with self._published:
                 self._published.notify_all()
             self._unshown.set()
             await asyncio.sleep(PUBLISH_SECONDS)
-
-    def _measure(self) -> None:
-        states = Count(endpoint.state for endpoint in self._registry.endpoints)
-        for state in EndpointState:
-            self._metrics.endpoints.labels(state.value).set(states[state])
-        for model in self._registry.models:
-            self._metrics.in_flight.labels(model.name).set(self._registry.in_flight(model.name))
-            self._metrics.waiting.labels(model.name).set(self._switchboard.waiting(model.name))
-        self._metrics.generation.set(self.capabilities().generation)
 
     async def _show(self) -> None:
         """Write the condition of each model whose verdict changed; apart from publishing, which must not wait for the fleet."""
