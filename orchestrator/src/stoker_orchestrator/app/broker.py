@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from stoker_orchestrator.adapters.fleets.port import Fleet, FleetError
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.app.desk import LocalDesk, Slot
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.app.peers.desk import SwitchingDesk
 from stoker_orchestrator.app.publisher import Publisher
 from stoker_orchestrator.domain.advertise import Advertiser
 from stoker_orchestrator.domain.events import FleetEvent
@@ -30,8 +31,11 @@ class Broker:
     def __init__(self, switchboard: Switchboard, fleet: Fleet, prober: Prober, advertiser: Advertiser, metrics: Metrics) -> None:
         self.switchboard = switchboard
         self.registry = switchboard.registry
-        self.desk = LocalDesk(switchboard, metrics, self._act)
-        self.publisher = Publisher(switchboard, fleet, advertiser, metrics, self.desk.changed)
+        self.local = LocalDesk(switchboard, metrics, self._act)
+        self.desk = SwitchingDesk(self.local)
+        self.publisher = Publisher(switchboard, fleet, advertiser, metrics, self.local.changed)
+        self.may_write: Callable[[], bool] = lambda: True
+        """Whether this orchestrator is the one that writes what activity decides; one without peers is."""
         self._fleet = fleet
         self._prober = prober
         self._metrics = metrics
@@ -47,15 +51,20 @@ class Broker:
 
     def apply(self, event: FleetEvent) -> None:
         """The fleet changed."""
-        self.desk.do(self.switchboard.apply(event, time.monotonic()))
+        self.local.do(self.switchboard.apply(event, time.monotonic()))
 
-    async def take(self, model: Model, ask: Ask) -> Slot:
+    @property
+    def leading(self) -> bool:
+        """Whether this orchestrator decides and writes how many workers run."""
+        return self.may_write()
+
+    def take(self, model: Model, ask: Ask) -> Coroutine[Any, Any, Slot]:
         """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError."""
-        return await self.desk.take(model, ask)
+        return self.desk.take(model, ask)
 
     def give_back(self, slot: Slot) -> None:
         """The place is free again."""
-        self.desk.give_back(slot)
+        slot.desk.give_back(slot)
 
     def _act(self, effect: Effect) -> None:
         match effect:
@@ -78,6 +87,8 @@ class Broker:
     def _wake(self, name: str) -> None:
         """Ask once for a first worker."""
         now = time.monotonic()
+        if not self.leading:
+            return  # the line is looked at again and again, and so will be by who leads next
         if now - self._woken.get(name, -_WAKE_AGAIN_SECONDS) < _WAKE_AGAIN_SECONDS:
             return
         self._woken[name] = now
@@ -96,11 +107,11 @@ class Broker:
     async def _probe(self, endpoint: Endpoint) -> None:
         pulse = await self._prober.probe(endpoint.address)
         now = time.monotonic()
-        self.desk.do(self.switchboard.probed(endpoint.id, now, alive=pulse.alive, steps=pulse.steps))
+        self.local.do(self.switchboard.probed(endpoint.id, now, alive=pulse.alive, steps=pulse.steps))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             effects = self.switchboard.expire(time.monotonic())
             if effects:
-                self.desk.do(effects)
+                self.local.do(effects)

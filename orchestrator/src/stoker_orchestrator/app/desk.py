@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,10 +23,18 @@ class RefusedError(Exception):
         self.refusal = refusal
 
 
+class MovedError(Exception):
+    """Places are given out at another desk now; whoever waits here asks there."""
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place on a worker since `began`. `give_up` ends the try that runs there; whoever tries sets it."""
+    """A place on a worker since `began`. `give_up` ends the try that runs there; whoever tries sets it.
 
+    `desk` counts it and takes it back; it is another one after the slot was handed over.
+    """
+
+    desk: "Desk"
     endpoint: Endpoint
     cost: float
     began: float
@@ -41,10 +49,20 @@ class Desk(Protocol):
     """Gives out places on workers and takes them back."""
 
     async def take(self, model: Model, ask: Ask) -> Slot:
-        """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError."""
+        """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError, MovedError."""
 
     def give_back(self, slot: Slot) -> None:
         """The place is free again; the slot's `outcome` says how its time ended."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A caller in line."""
+
+    future: asyncio.Future[Slot]
+    ask: Ask
+    asked: float
+    cold: bool
 
 
 class LocalDesk:
@@ -55,26 +73,20 @@ class LocalDesk:
         self._metrics = metrics
         self._act = act
         self._tickets = itertools.count()
-        self._callers: dict[int, asyncio.Future[Granted]] = {}
+        self._waiters: dict[int, _Waiter] = {}
         self._taken: set[Slot] = set()
         self.changed = asyncio.Event()
         """Set whenever something may have changed that others are told of."""
 
     async def take(self, model: Model, ask: Ask) -> Slot:
-        """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError."""
-        asked = time.monotonic()
+        """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError, MovedError."""
+        now = time.monotonic()
         ticket = next(self._tickets)
-        effects = self._switchboard.arrive(ticket, model, ask, asked)
-        if len(effects) == 1 and isinstance(grant := effects[0], Granted):
-            self.changed.set()
-            slot = Slot(grant.endpoint, ask.cost, asked, ask.waited, cold=False, grant=grant)
-        else:
-            cold = not self._switchboard.registry.is_warm(model.name)
-            grant = await self._waited(ticket, model, effects)
-            if cold:
-                self._metrics.cold_starts.labels(model.name).inc()
-            began = time.monotonic()
-            slot = Slot(grant.endpoint, ask.cost, began, ask.waited + began - asked, cold, grant)
+        effects = self._switchboard.arrive(ticket, model, ask, now)
+        if len(effects) != 1 or not isinstance(grant := effects[0], Granted):
+            return await self._waited(ticket, model, ask, effects, now)
+        self.changed.set()
+        slot = Slot(self, grant.endpoint, ask.cost, now, ask.waited, cold=False, grant=grant)
         self._taken.add(slot)
         self._metrics.queue_seconds.observe(model.name, slot.waited)
         return slot
@@ -86,7 +98,31 @@ class LocalDesk:
         self._metrics.worker_seconds.observe(slot.endpoint.model, now - slot.began)
         self.do(self._switchboard.release(slot.grant, now, slot.outcome, now - slot.began))
 
-    def do(self, effects: list[Effect]) -> None:
+    def adopt(self, slots: Iterable[Slot]) -> None:
+        """Count slots that another desk gave out."""
+        for slot in slots:
+            slot.desk = self
+            slot.endpoint = self._switchboard.registry.endpoint(slot.endpoint.id) or slot.endpoint
+            slot.grant = self._switchboard.adopt(slot.endpoint, slot.cost, time.monotonic())
+            self._taken.add(slot)
+        self.changed.set()
+
+    def hand_over(self) -> list[Slot]:
+        """The slots that are counted here, which somebody else counts from now on."""
+        slots, self._taken = list(self._taken), set()
+        for slot in slots:
+            self.do(self._switchboard.release(slot.grant, time.monotonic()))
+        return slots
+
+    def send_away(self) -> None:
+        """All who wait ask anew, those first who have waited longest."""
+        for ticket in self._switchboard.evict():
+            waiter = self._waiters.get(ticket)
+            if waiter is not None and not waiter.future.done():
+                waiter.future.set_exception(MovedError())
+        self.changed.set()
+
+    def do(self, effects: Iterable[Effect]) -> None:
         """Carry out what the switchboard said."""
         self.changed.set()
         for effect in effects:
@@ -94,9 +130,9 @@ class LocalDesk:
                 case Granted(ticket):
                     self._answer(ticket, effect)
                 case Refused(ticket, refusal):
-                    caller = self._callers.get(ticket)
-                    if caller is not None and not caller.done():
-                        caller.set_exception(RefusedError(refusal))
+                    waiter = self._waiters.get(ticket)
+                    if waiter is not None and not waiter.future.done():
+                        waiter.future.set_exception(RefusedError(refusal))
                 case Ejected(endpoint):
                     self._give_up(endpoint)
                     self._act(effect)
@@ -109,23 +145,32 @@ class LocalDesk:
             assert slot.give_up is not None  # noqa: S101 - chosen for having one
             slot.give_up()
 
-    async def _waited(self, ticket: int, model: Model, effects: list[Effect]) -> Granted:
-        future: asyncio.Future[Granted] = asyncio.get_running_loop().create_future()
-        self._callers[ticket] = future
+    async def _waited(self, ticket: int, model: Model, ask: Ask, effects: list[Effect], asked: float) -> Slot:
+        cold = not self._switchboard.registry.is_warm(model.name)
+        waiter = self._waiters[ticket] = _Waiter(asyncio.get_running_loop().create_future(), ask, asked, cold)
         try:
             self.do(effects)
-            return await future
+            slot = await waiter.future
         except asyncio.CancelledError:
             self._switchboard.leave(model.name, ticket)
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self.do(self._switchboard.release(future.result(), time.monotonic()))
+            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                slot = waiter.future.result()
+                slot.desk.give_back(slot)
             raise
         finally:
-            self._callers.pop(ticket, None)
+            self._waiters.pop(ticket, None)
+        if cold:
+            self._metrics.cold_starts.labels(model.name).inc()
+        self._metrics.queue_seconds.observe(model.name, slot.waited)
+        return slot
 
     def _answer(self, ticket: int, grant: Granted) -> None:
-        caller = self._callers.get(ticket)
-        if caller is None or caller.done():
-            self.do(self._switchboard.release(grant, time.monotonic()))
-        else:
-            caller.set_result(grant)
+        """The slot counts as taken at once: it may be handed over before its caller's turn comes."""
+        waiter, now = self._waiters.get(ticket), time.monotonic()
+        if waiter is None or waiter.future.done():
+            self.do(self._switchboard.release(grant, now))
+            return
+        waited = waiter.ask.waited + now - waiter.asked
+        slot = Slot(self, grant.endpoint, grant.cost, now, waited, waiter.cold, grant)
+        self._taken.add(slot)
+        waiter.future.set_result(slot)

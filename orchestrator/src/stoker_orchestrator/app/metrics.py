@@ -186,6 +186,8 @@ class Metrics:
             "stoker_ejections", "Endpoints ejected, by model and reason.", ["model", "reason"], registry=registry
         )
         self.cold_starts = Counter("stoker_cold_starts", "Jobs that waited for a worker to start.", ["model"], registry=registry)
+        self.leading = Gauge("stoker_leading", "Whether this orchestrator gives out the slots of all.", registry=registry)
+        self.leading.set(1)
         self.generation = Gauge("stoker_capabilities_generation", "Changes of what is advertised.", registry=registry)
 
     def text(self) -> bytes:

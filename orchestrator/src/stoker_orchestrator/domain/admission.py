@@ -38,12 +38,14 @@ class Hold:
     wake: bool
 
 
-def admit(registry: Registry, model: Model, line: Line | None, ask: Ask, limits: Limits) -> Endpoint | Hold | Refusal:
-    """What becomes of a job that comes now: an endpoint is where it runs at once.
+def admit(
+    registry: Registry, model: Model, line: Line | None, ask: Ask, limits: Limits, *, paused: bool = False
+) -> Endpoint | Hold | Refusal:
+    """What becomes of a job that comes now: an endpoint is where it runs at once, and nowhere while all is `paused`.
 
     Who waits already goes first, so a free slot serves only an empty line. A job that lost its worker goes before all.
     """
-    endpoint = None if line and not ask.again else choose(registry.endpoints_of(model.name), ask.cost, ask.excluded)
+    endpoint = None if paused or (line and not ask.again) else choose(registry.endpoints_of(model.name), ask.cost, ask.excluded)
     if endpoint is not None:
         return endpoint
     others = [each for each in registry.endpoints_of(model.name) if each.id not in ask.excluded]

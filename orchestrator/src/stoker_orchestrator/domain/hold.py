@@ -6,7 +6,7 @@ ends in virtual time, and the smallest tag is served first. One caller alone, or
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker_orchestrator.domain.model import Endpoint
 
@@ -81,10 +81,7 @@ class Line:
     def join(self, ticket: int, ask: Ask, now: float, start_timeout: float) -> Waiting:
         """Stand in line."""
         patience = start_timeout if ask.patience is None else ask.patience
-        tag = _FIRST if ask.again else max(self._virtual, self._ends.get(ask.caller, 0.0))
-        if not ask.again:
-            self._ends[ask.caller] = tag + ask.cost
-            self._forget_callers()
+        tag = self._tag(ask)
         limits = self._clock(now, warm=True) + patience, self._clock(now, warm=False) + start_timeout
         job = self._jobs[ticket] = Waiting(ticket, ask, now - ask.waited, *limits, tag)
         heapq.heappush(self._order, (tag, job.joined, ticket))
@@ -128,6 +125,14 @@ class Line:
             self.leave(found[0].ticket)
         return found
 
+    def reorder(self) -> None:
+        """Jobs came in another order than they have waited: from here on as if they had come in the order of their waiting."""
+        self._order, self._ends, self._virtual = [], {}, 0.0
+        for job in sorted(self._jobs.values(), key=lambda each: each.joined):
+            tag = self._tag(job.ask)
+            self._jobs[job.ticket] = replace(job, tag=tag)
+            heapq.heappush(self._order, (tag, job.joined, job.ticket))
+
     def turn(self, now: float, *, warm: bool) -> None:
         """Tell whether the model has a worker that serves, from `now` on."""
         if warm is not self._warm:
@@ -141,6 +146,14 @@ class Line:
         for job in late:
             self.leave(job.ticket)
         return late
+
+    def _tag(self, ask: Ask) -> float:
+        if ask.again:
+            return _FIRST
+        tag = max(self._virtual, self._ends.get(ask.caller, 0.0))
+        self._ends[ask.caller] = tag + ask.cost
+        self._forget_callers()
+        return tag
 
     def _forget_callers(self) -> None:
         """Of callers who come and go in a line that never empties, those with the least to be held against them."""

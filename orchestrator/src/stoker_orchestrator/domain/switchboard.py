@@ -61,6 +61,8 @@ class Switchboard:
     def __init__(self, registry: Registry, limits: Limits | None = None) -> None:
         self.registry = registry
         self.outliers = Outliers()
+        self.paused = False
+        """Jobs come and wait, and none is given a slot: which slots are taken is not known here now."""
         self._limits = limits or Limits()
         self._lines: dict[str, Line] = {}
 
@@ -79,7 +81,7 @@ class Switchboard:
     def arrive(self, ticket: int, model: Model, ask: Ask, now: float) -> list[Effect]:
         """A job comes. No grant and no refusal among the effects means that it waits."""
         line = self._lines.get(model.name) if self._lines else None
-        match admit(self.registry, model, line, ask, self._limits):
+        match admit(self.registry, model, line, ask, self._limits, paused=self.paused):
             case Endpoint() as endpoint:
                 return [self._grant(ticket, endpoint, ask.cost, now)]
             case Hold(wake):
@@ -94,6 +96,19 @@ class Switchboard:
         """A waiting job's caller is gone."""
         if name in self._lines:
             self._lines[name].leave(ticket)
+
+    def evict(self) -> list[int]:
+        """All who wait are to ask elsewhere; returns their tickets, those who have waited longest first."""
+        waiting = sorted((job for line in self._lines.values() for job in line), key=lambda job: (job.tag >= 0, job.joined))
+        self._lines.clear()
+        return [job.ticket for job in waiting]
+
+    def resume(self, now: float) -> list[Effect]:
+        """Which slots are taken is known again: who came meanwhile is served, in the order of their waiting."""
+        self.paused = False
+        for line in self._lines.values():
+            line.reorder()
+        return [effect for name in list(self._lines) for effect in self._look(name, now)]
 
     def adopt(self, endpoint: Endpoint, cost: float, now: float) -> Granted:
         """A job runs on `endpoint` already, granted by another orchestrator: its slot counts here from now on."""
@@ -174,7 +189,7 @@ class Switchboard:
 
     def _serve(self, name: str, now: float) -> Iterator[Effect]:
         """One grant for each free slot, in the order of the line."""
-        line = self._lines.get(name)
+        line = self._lines.get(name) if not self.paused else None
         while line and (served := line.serve(lambda ask: choose(self.registry.endpoints_of(name), ask.cost, ask.excluded))):
             job, endpoint = served
             yield self._grant(job.ticket, endpoint, job.ask.cost, now)
