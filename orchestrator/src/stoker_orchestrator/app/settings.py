@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     body_stall_seconds: float = Field(default=30, gt=0, description="Seconds without a byte from the caller; then it gets a 408.")
     line_limit: int = Field(default=1000, ge=1, description="Jobs that may wait for one model; more get a 429.")
     line_seconds: float = Field(
-        default=3600, gt=0, description="Seconds of declared work for each slot that may wait for one model; more gets a 429."
+        default=600, gt=0, description="Seconds of declared work, for each slot of a model, that may wait; more gets a 429."
     )
     drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

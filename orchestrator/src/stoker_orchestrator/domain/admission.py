@@ -10,14 +10,16 @@ from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.router import choose
 
 _LONGEST_RETRY_AFTER = 300
+_CERTAINTY = 0.8
+"""A wait may turn out longer than it was estimated. Who would be refused in the end is better refused at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a model's line may get: in jobs, and in seconds of declared work for each slot."""
+    """How long a model's line may get: in jobs, and in seconds of declared work for each slot that it has or may get."""
 
     jobs: int = 1000
-    seconds: float = 3600.0
+    seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,14 @@ def _crowded(registry: Registry, model: Model, line: Line | None, ask: Ask, limi
     if waiting >= limits.jobs:
         words = f"{waiting} jobs wait for {model.model_id} already; try again in {again} s"
         return Refusal(429, ErrorType.OVERLOADED, words, "line_full", again)
-    seconds = registry.rates.seconds(model.name, work) / max(1, registry.slots(model.name))
+    most = model.scaling.most * model.capacity if model.scaling is not None else 0
+    seconds = registry.rates.seconds(model.name, work) / max(1, most, registry.slots(model.name))
     if waiting and seconds >= limits.seconds:
         words = f"the jobs that wait for {model.model_id} will take {math.ceil(seconds)} s already; try again in {again} s"
         return Refusal(429, ErrorType.OVERLOADED, words, "line_work", again)
     wait = registry.estimated_wait(model.name, work) if registry.is_warm(model.name) else 0.0
-    if ask.patience is not None and wait > ask.patience:
-        words = f"{model.model_id} would begin this job in about {math.ceil(wait)} s, which is later than it may"
+    if ask.patience is not None and wait / _CERTAINTY + registry.expected(model.name, ask.cost) > ask.patience:
+        words = f"{model.model_id} would begin this job in about {math.ceil(wait)} s, which is too late for it"
         return Refusal(503, ErrorType.OVERLOADED, words, "deadline", again)
     return None
 

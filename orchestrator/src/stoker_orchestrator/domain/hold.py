@@ -20,9 +20,9 @@ _FEW = 64
 class Ask:
     """What a job asks of a model's line.
 
-    `caller` is whom it is fair to, any word that tells callers apart. `patience` is how many seconds it may wait for a slot, cold
-    starts not counted; None: as long as the model allows. `waited` are seconds that it has waited before, elsewhere. `excluded` are
-    endpoints that it must not meet, `again` tells that it had a worker and lost it.
+    `caller` is whom it is fair to, any word that tells callers apart. `patience` is in how many seconds it must be answered, cold
+    starts not counted; None: it waits as long as the model allows. `waited` are seconds that it has waited before, elsewhere.
+    `excluded` are endpoints that it must not meet, `again` tells that it had a worker and lost it.
     """
 
     cost: float
@@ -78,9 +78,9 @@ class Line:
         """Seconds that the job waits which waits longest; 0 for an empty line."""
         return now - min((job.joined for job in self._jobs.values()), default=now)
 
-    def join(self, ticket: int, ask: Ask, now: float, start_timeout: float) -> Waiting:
-        """Stand in line."""
-        patience = start_timeout if ask.patience is None else ask.patience
+    def join(self, ticket: int, ask: Ask, now: float, start_timeout: float, seconds: float = 0.0) -> Waiting:
+        """Stand in line; `seconds` is how long the job itself is expected to take, which it must not begin too late for."""
+        patience = start_timeout if ask.patience is None else max(0.0, ask.patience - seconds)
         tag = self._tag(ask)
         limits = self._clock(now, warm=True) + patience, self._clock(now, warm=False) + start_timeout
         job = self._jobs[ticket] = Waiting(ticket, ask, now - ask.waited, *limits, tag)

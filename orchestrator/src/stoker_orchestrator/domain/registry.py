@@ -169,6 +169,10 @@ class Registry:
         ahead = work + sum(endpoint.work for endpoint in serving) / 2
         return self.rates.seconds(name, ahead, serving[0].device) / sum(endpoint.capacity for endpoint in serving)
 
+    def expected(self, name: str, cost: float) -> float:
+        """Seconds that a job of this declared cost will take on a worker; 0 where nothing is known."""
+        return self.rates.seconds(name, cost) if self.rates.known(name) else 0.0
+
     def estimated_start(self, name: str) -> float:
         """Seconds that a first worker takes from its pod's making to readiness, as far as known."""
         return self._start_seconds.get(name, _START_SECONDS)

@@ -87,7 +87,7 @@ class Switchboard:
             case Hold(wake):
                 if line is None:
                     line = self._lines[model.name] = Line(now, warm=self.registry.is_warm(model.name))
-                line.join(ticket, ask, now, model.start_timeout)
+                line.join(ticket, ask, now, model.start_timeout, self.registry.expected(model.name, ask.cost))
                 return [Wake(model.name)] if wake else []
             case Refusal() as refusal:
                 return [Refused(ticket, refusal)]
