@@ -2,15 +2,17 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker_orchestrator.domain.admission import Limits
-from stoker_orchestrator.domain.events import EndpointGone, ModelGone, ModelSeen
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import EndpointState, Obstacle
+from stoker_orchestrator.domain.outliers import Probe, Pulse
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Effect, Granted, Refused, Switchboard, Wake
 from tests.support.fleet import endpoint, model
@@ -86,7 +88,7 @@ def test_a_worker_that_starts_already_is_not_asked_for_again() -> None:
     board.apply(endpoint("a", state=EndpointState.STARTING), now=0)
 
     assert board.arrive(1, M, Ask(1), now=0) == []
-    assert board.expire(now=1) == []
+    assert not any(isinstance(each, Wake) for each in board.expire(now=1))
 
 
 def test_a_worker_on_its_way_out_does_not_keep_a_new_one_from_being_asked_for() -> None:
@@ -259,3 +261,44 @@ def test_no_worker_is_overfull_nobody_waits_beside_a_free_slot_and_order_is_kept
                 world.now += number * 10
                 world.take(world.board.expire(world.now))
         world.check()
+
+
+def starting(identity: str = "a", **others: Any) -> EndpointSeen:
+    return endpoint(identity, state=EndpointState.STARTING, **others)
+
+
+def test_while_jobs_wait_a_starting_worker_is_asked_itself_and_serves_before_its_fleet_calls_it_ready() -> None:
+    board = switchboard()
+    board.apply(starting(), now=0)
+    assert board.expire(now=1) == [], "nobody waits"
+    board.arrive(1, M, Ask(1), now=1)
+    (probe,) = board.expire(now=2)
+    assert isinstance(probe, Probe)
+
+    assert board.probed("a", Pulse(alive=True), now=2) == []
+    assert granted(board.probed("a", Pulse(alive=True, ready=True), now=3)) == [(1, "a")]
+    board.apply(starting(), now=4)
+    assert board.registry.is_warm("m"), "what the fleet says late does not take it back"
+    board.apply(endpoint("a"), now=5)
+    board.apply(starting(), now=6)
+    assert not board.registry.is_warm("m"), "but what it says once it has seen it does"
+
+
+def test_a_worker_without_an_address_or_of_others_is_not_asked() -> None:
+    board = switchboard()
+    board.apply(starting(address=""), now=0)
+    board.apply(starting("b", pulse=False), now=0)
+    board.arrive(1, M, Ask(1), now=1)
+
+    assert board.expire(now=2) == []
+
+
+def test_a_worker_that_is_silent_while_it_starts_is_not_ejected() -> None:
+    board = switchboard()
+    board.apply(starting(), now=0)
+    board.arrive(1, M, Ask(1), now=1)
+    for moment in range(5):
+        board.probed("a", Pulse(alive=False), now=moment)
+    board.apply(endpoint("a"), now=6)
+
+    assert board.registry.is_warm("m")

@@ -1,20 +1,10 @@
 """Asking a worker whether it lives, apart from its jobs: a connection of its own, and little time for the answer."""
 
-from dataclasses import dataclass
-
 import aiohttp
 from pydantic import ValidationError
 
 from stoker_contracts.worker import Readiness
-from stoker_orchestrator.domain.outliers import PROBE_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a worker answered: whether anything, and how many steps it has made in its life where it tells."""
-
-    alive: bool
-    steps: int | None = None
+from stoker_orchestrator.domain.outliers import PROBE_SECONDS, Pulse
 
 
 class Prober:
@@ -32,9 +22,10 @@ class Prober:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Pulse(alive=False)
         try:
-            return Pulse(alive=True, steps=Readiness.model_validate_json(body).steps)
+            told = Readiness.model_validate_json(body)
         except ValidationError:
             return Pulse(alive=True)
+        return Pulse(alive=True, ready=told.ready, steps=told.steps)
 
     async def close(self) -> None:
         """Close what is open."""

@@ -21,7 +21,7 @@ from stoker_orchestrator.domain.switchboard import Effect, Switchboard, Wake
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.25
+TICK_SECONDS = 0.1
 _WAKE_AGAIN_SECONDS = 2.0
 
 
@@ -40,6 +40,7 @@ class Broker:
         self._prober = prober
         self._metrics = metrics
         self._woken: dict[str, float] = {}
+        self._probed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -105,9 +106,15 @@ class Broker:
             log.warning("%s could not be woken, will be asked for again: %s", name, error)
 
     async def _probe(self, endpoint: Endpoint) -> None:
-        pulse = await self._prober.probe(endpoint.address)
-        now = time.monotonic()
-        self.local.do(self.switchboard.probed(endpoint.id, now, alive=pulse.alive, steps=pulse.steps))
+        """Ask once at a time, however often it is said to be due."""
+        if endpoint.id in self._probed:
+            return
+        self._probed.add(endpoint.id)
+        try:
+            pulse = await self._prober.probe(endpoint.address)
+            self.local.do(self.switchboard.probed(endpoint.id, pulse, time.monotonic()))
+        finally:
+            self._probed.discard(endpoint.id)
 
     async def _tick(self) -> None:
         while True:

@@ -83,7 +83,7 @@ class Endpoint:
     id: str
     model: str
     address: str
-    """``host:port``, or a URL with a base path; never told to callers."""
+    """``host:port``, or a URL with a base path; empty while it has none. Never told to callers."""
     capacity: int = 1
     state: EndpointState = EndpointState.STARTING
     node: str = ""
@@ -101,6 +101,8 @@ class Endpoint:
     """How slow it is beside the other endpoints of its model: 2 takes twice as long."""
     since: float = 0.0
     idle_since: float = 0.0
+    ahead: bool = False
+    """It has said itself that it is ready, before its fleet did."""
     ejected: bool = False
     leaving: Leaving = Leaving.STAYS
 
@@ -112,7 +114,13 @@ class Endpoint:
     @property
     def serving(self) -> bool:
         """Whether it has the model loaded and may be given jobs."""
-        return self.state is EndpointState.READY and not self.ejected and self.leaving is not Leaving.CONDEMNED
+        ready = self.state is EndpointState.READY or (self.ahead and self.state is EndpointState.STARTING)
+        return ready and not self.ejected and self.leaving is not Leaving.CONDEMNED
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is asked for its readiness while jobs wait: a fleet may notice up to a second late."""
+        return self.state is EndpointState.STARTING and self.pulse and bool(self.address) and not self.ahead
 
     @property
     def free(self) -> int:

@@ -24,6 +24,15 @@ _BACK_OFF_SECONDS = (2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Pulse:
+    """What an endpoint answered to a probe: whether anything, whether it is ready, and how many steps it has made in its life."""
+
+    alive: bool
+    ready: bool = False
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """An endpoint is to be asked whether it lives."""
 

@@ -64,6 +64,7 @@ class Registry:
         known.address, known.capacity, known.state = event.address, event.capacity, event.state
         known.node, known.device, known.devices = event.node, event.device, event.devices
         known.no_room, known.pulse = event.no_room, event.pulse
+        known.ahead = known.ahead and event.state is EndpointState.STARTING
 
     def _started(self, name: str, seconds: float) -> None:
         mean = self._start_seconds.get(name, seconds)

@@ -12,7 +12,7 @@ from stoker_orchestrator.domain.admission import Hold, Limits, Refusal, admit, r
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask, Line
 from stoker_orchestrator.domain.model import Endpoint, Model
-from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Readmitted
+from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Pulse, Readmitted
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.router import choose
 
@@ -153,14 +153,20 @@ class Switchboard:
             coming = any(endpoint.coming for endpoint in self.registry.endpoints_of(name))
             if line and model is not None and model.startable and not coming:
                 effects.append(Wake(name))
-            if not line:
+            if line:
+                effects += [Probe(endpoint) for endpoint in self.registry.endpoints_of(name) if endpoint.awaited]
+            else:
                 del self._lines[name]
         effects += self.outliers.due(self.registry.busy, now)
         return effects
 
-    def probed(self, identity: str, now: float, *, alive: bool, steps: int | None = None) -> list[Effect]:
+    def probed(self, identity: str, pulse: Pulse, now: float) -> list[Effect]:
         """An endpoint answered a probe, or did not."""
-        judged = self.outliers.answered(identity, steps, now) if alive else self.outliers.silent(identity)
+        endpoint = self.registry.endpoint(identity)
+        if endpoint is not None and endpoint.awaited:
+            endpoint.ahead = pulse.ready
+            return self._look(endpoint.model, now) if pulse.ready else []
+        judged = self.outliers.answered(identity, pulse.steps, now) if pulse.alive else self.outliers.silent(identity)
         return self._judged(judged, now)
 
     def _judged(self, judged: list[Probe | Ejected | Readmitted], now: float) -> list[Effect]:

@@ -73,7 +73,8 @@ def endpoint(pod: Item) -> EndpointSeen | None:
     if not served or status.get("phase") in ("Failed", "Succeeded"):
         return None
     restarts = sum(each.get("restartCount", 0) for each in status.get("containerStatuses") or [])
-    address = f"{_host(status.get('podIP') or '')}:{names.WORKER_PORT}"
+    host = status.get("podIP")
+    address = f"{_host(host)}:{names.WORKER_PORT}" if host else ""
     return EndpointSeen(f"{meta['name']}.{restarts}", served, address, _capacity(pod), _state(pod))
 
 
