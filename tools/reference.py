@@ -110,12 +110,17 @@ def metrics() -> str:
 
 
 def _collected(registry: CollectorRegistry) -> Iterator[tuple[str, ...]]:
+    for each, labels in families(registry):
+        yield f"`{each.name}`", each.type, ", ".join(f"`{label}`" for label in labels), each.documentation
+
+
+def families(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    """Every metric with its labels, also those that have no samples yet."""
     collectors: Iterable[Any] = registry._collector_to_names  # noqa: SLF001 - what has no samples yet cannot be listed otherwise
     for collector in collectors:
-        described: list[Metric] = list(collector.describe())
+        described: list[Any] = list(collector.describe())
         for each in described:
-            labels: Any = getattr(each, "_labelnames", None) or getattr(collector, "_labelnames", ())
-            yield f"`{each.name}`", each.type, ", ".join(f"`{label}`" for label in labels), each.documentation
+            yield each, tuple(getattr(each, "_labelnames", ()) or getattr(collector, "_labelnames", ()))
 
 
 def commands() -> str:

@@ -43,6 +43,7 @@ EVERYTHING: Mapping[str, Any] = {
         "priorityClassName": "high",
         "runtimeClassName": "nvidia",
     },
+    "grafanaDashboard": {"enabled": True, "folder": "Diffusion", "annotations": {"example.com/a": "b"}},
     "networkPolicy": {
         "orchestrator": {
             "from": [{"namespaceSelector": {}}],

@@ -15,9 +15,10 @@ from stoker_contracts import names
 from stoker_contracts.models_config import parse
 from stoker_operator.app.settings import Settings as OperatorSettings
 from stoker_orchestrator.app.settings import Settings as OrchestratorSettings
-from tests.chart.helm import CHART, EVERYTHING, NAMESPACE, Helm, variables
+from tests.chart.helm import CHART, EVERYTHING, NAMESPACE, RELEASE, Helm, variables
 from tests.chart.schemas import CRD, LOCATION, schemas
 from tools.chart_values import rendered as generated
+from tools.dashboard import dashboard
 
 pytestmark = pytest.mark.chart
 
@@ -35,6 +36,11 @@ def conform(helm: Helm, manifests: str) -> str:
 def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     found = [each for each in objects if each["kind"] == kind]
     assert found, f"the chart makes no {kind}"
+    return found
+
+
+def config_map(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (found,) = (each for each in of_kind(objects, "ConfigMap") if each["metadata"]["name"] == f"{RELEASE}-{name}")
     return found
 
 
@@ -142,11 +148,16 @@ def test_the_operator_takes_the_settings_that_it_is_given(
 
 
 def test_the_models_come_out_as_they_went_in(helm: Helm) -> None:
-    (config,) = of_kind(helm.objects(EVERYTHING), "ConfigMap")
+    config = config_map(helm.objects(EVERYTHING), "models")
     assert config["metadata"]["labels"][names.LABEL_MODELS_CONFIG] == "true"
     content = config["data"][names.MODELS_CONFIG_KEY]
     assert json.loads(content) == EVERYTHING["models"]
     assert [model.model_id for model in parse(content).models] == ["stabilityai/sdxl-turbo"]
+
+
+def test_grafana_gets_the_dashboard_as_it_was_generated(helm: Helm) -> None:
+    (content,) = config_map(helm.objects(EVERYTHING), "dashboard")["data"].values()
+    assert json.loads(content) == dashboard()
 
 
 def test_workers_are_guarded_by_their_label_and_port(helm: Helm) -> None:

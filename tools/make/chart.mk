@@ -15,3 +15,13 @@ chart-values-check: $(STAMP)
 	@$(PYTHON) tools/chart_values.py --check
 
 generated-check: chart-values-check
+
+.PHONY: dashboard
+dashboard: $(STAMP) ## Write the chart's Grafana dashboard from tools/panels.py.
+	@$(PYTHON) -m tools.dashboard
+
+.PHONY: dashboard-check
+dashboard-check: $(STAMP)
+	@$(PYTHON) -m tools.dashboard --check
+
+generated-check: dashboard-check

@@ -1,0 +1,175 @@
+"""The panels of the Grafana dashboard: what is asked of Prometheus, and how it is called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_PLACE = 'namespace=~"$namespace"'
+_MODEL = f'{_PLACE}, model=~"$model"'
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel. `queries` are PromQL by the name of their series; `width` is in 24ths of the page."""
+
+    title: str
+    about: str
+    queries: Mapping[str, str]
+    unit: str = "short"
+    kind: str = "timeseries"
+    width: int = 8
+    stacked: bool = False
+
+
+def _sum(metric: str, *by: str) -> str:
+    """Each orchestrator has its own jobs: together they make the whole."""
+    return f"sum by ({', '.join(by)}) ({metric}{{{_MODEL}}})"
+
+
+def _rate(metric: str, *by: str, only: str = "") -> str:
+    return f"sum by ({', '.join(by)}) (rate({metric}{{{_MODEL}{only}}}[$__rate_interval]))"
+
+
+def _count(metric: str, *by: str, only: str = "") -> str:
+    """Events of each interval, for what is rare."""
+    return f"sum by ({', '.join(by)}) (increase({metric}{{{_MODEL}{only}}}[$__rate_interval]))"
+
+
+def _seen(metric: str, *by: str, only: str = "") -> str:
+    """Every orchestrator sees the same fleet: the highest is the whole."""
+    return f"max by ({', '.join(('namespace', *by))}) ({metric}{{{_MODEL}{only}}})"
+
+
+def _quantiles(metric: str) -> dict[str, str]:
+    rates = _rate(f"{metric}_bucket", "le")
+    return {f"p{part * 100:g}": f"histogram_quantile({part}, {rates})" for part in (0.5, 0.95, 0.99)}
+
+
+def _number(title: str, about: str, query: str, unit: str = "short") -> Panel:
+    return Panel(title, about, {"": query}, unit, "stat", 4)
+
+
+NOW = (
+    _number("Warm models", "Models that a worker has loaded.", f"sum({_seen('stoker_model_warm', 'model')})"),
+    _number(
+        "Workers ready", "Workers that take jobs.", "sum({})".format(_seen("stoker_endpoints", "model", only=', state="ready"'))
+    ),
+    _number(
+        "Jobs per second",
+        "Jobs that ended, in whatever way.",
+        f"sum(rate(stoker_jobs_total{{{_MODEL}}}[$__rate_interval]))",
+        "reqps",
+    ),
+    _number("Jobs on workers", "Jobs under way.", f"sum(stoker_jobs_in_flight{{{_MODEL}}})"),
+    _number("Jobs in line", "Jobs that wait.", f"sum(stoker_jobs_waiting{{{_MODEL}}})"),
+    _number(
+        "Blind for",
+        "Since when an orchestrator does not see its workers. Jobs go on; nothing is scaled.",
+        f"max(stoker_blind_seconds{{{_PLACE}}})",
+        "s",
+    ),
+)
+JOBS = (
+    Panel(
+        "Jobs by status and reason",
+        "How jobs ended.",
+        {"{{status}} {{reason}}": _rate("stoker_jobs_total", "status", "reason")},
+        "reqps",
+        stacked=True,
+    ),
+    Panel(
+        "Refusals by code",
+        "Jobs that were not served, and why.",
+        {"{{status}} {{reason}}": _rate("stoker_jobs_total", "status", "reason", only=', status=~"4..|5.."')},
+        "reqps",
+    ),
+    Panel("Retries", "Jobs sent to a second worker.", {"{{model}}": _count("stoker_job_retries_total", "model")}),
+    Panel("Seconds in line", "From a job's arrival to its worker.", _quantiles("stoker_job_queue_seconds"), "s"),
+    Panel("Seconds on a worker", "From a job's worker to the end of its answer.", _quantiles("stoker_job_worker_seconds"), "s"),
+    Panel("Cold starts", "Jobs that waited for a worker to start.", {"{{model}}": _count("stoker_cold_starts_total", "model")}),
+)
+LINES = (
+    Panel("Waiting", "Jobs in line.", {"{{model}}": _sum("stoker_jobs_waiting", "model")}, stacked=True),
+    Panel("In flight", "Jobs on workers.", {"{{model}}": _sum("stoker_jobs_in_flight", "model")}, stacked=True),
+    Panel(
+        "Work in line, and its oldest job",
+        "What the declared work in line takes one worker, and how long the job waits that waits longest.",
+        {
+            "{{model}} work": _sum("stoker_line_work_seconds", "model"),
+            "{{model}} oldest": f"max by (model) (stoker_line_oldest_seconds{{{_MODEL}}})",
+        },
+        "s",
+    ),
+)
+WORKERS = (
+    Panel(
+        "Endpoints by state",
+        "Workers, and containers that somebody else runs.",
+        {"{{state}}": f"sum by (state) ({_seen('stoker_endpoints', 'model', 'state')})"},
+        stacked=True,
+    ),
+    Panel(
+        "Models by state",
+        "What becomes of a job that is sent now.",
+        {"{{state}}": f"sum by (state) (max by (namespace, state) (stoker_models{{{_PLACE}}}))"},
+        stacked=True,
+    ),
+    Panel(
+        "Workers asked for",
+        "By whomever: activity, a person, an autoscaler of the cluster.",
+        {"{{model}}": f"sum by (model) ({_seen('stoker_model_replicas', 'model')})"},
+    ),
+    Panel(
+        "Ejections",
+        "Workers that failed and get no jobs until they answer a probe.",
+        {"{{model}} {{reason}}": _count("stoker_ejections_total", "model", "reason")},
+    ),
+    Panel(
+        "Who leads",
+        "The orchestrators that give out slots: one in each namespace, none for a moment when it changes.",
+        {"{{pod}}": f"max by (pod) (stoker_leading{{{_PLACE}}})"},
+    ),
+)
+DECISIONS = (
+    Panel("Wakes", "First workers asked for.", {"{{model}}": _count("stoker_wakes_total", "model")}),
+    Panel(
+        "Scale decisions by reason",
+        "Why the number of workers was changed.",
+        {"{{reason}}": _count("stoker_decisions_total", "reason", only=', kind="scale"')},
+    ),
+    Panel(
+        "Swaps",
+        "Models that made room for others on a full device.",
+        {"{{model}} {{reason}}": _count("stoker_decisions_total", "model", "reason", only=', kind="swap"')},
+    ),
+    Panel(
+        "Decisions about workers",
+        "Given up and let in again, sent away and taken back; and which orchestrator leads.",
+        {
+            "{{kind}} {{reason}}": _count(
+                "stoker_decisions_total", "kind", "reason", only=', kind=~"eject|readmit|retire|revive|lead"'
+            )
+        },
+    ),
+    Panel(
+        "Decisions about jobs",
+        "Served at once, held, refused, tried again, given up because they end workers.",
+        {
+            "{{kind}} {{reason}}": _rate(
+                "stoker_decisions_total", "kind", "reason", only=', kind=~"admit|hold|refuse|retry|quarantine"'
+            )
+        },
+        "reqps",
+    ),
+)
+ROWS: Mapping[str, tuple[Panel, ...]] = {
+    "Now": NOW,
+    "Jobs": JOBS,
+    "Lines": LINES,
+    "Workers": WORKERS,
+    "Decisions": DECISIONS,
+}
+VARIABLES: Mapping[str, str] = {
+    "namespace": "label_values(stoker_models, namespace)",
+    "model": f"label_values(stoker_model_warm{{{_PLACE}}}, model)",
+}
+"""What one chooses at the top of the dashboard, and where the choices come from."""
