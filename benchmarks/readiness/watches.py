@@ -61,7 +61,7 @@ class PodStream:
 
     def __init__(self, release: Release) -> None:
         self.history = History()
-        self._client = _api(release)
+        self._client = api_client(release)
         self._path = f"/api/v1/namespaces/{release.namespace}/pods"
         self._ready: dict[str, set[str]] = {}
 
@@ -130,7 +130,7 @@ def _follow(stream: Stream) -> None:
         return  # closed at the end of the block
 
 
-def _api(release: Release) -> httpx2.Client:
+def api_client(release: Release) -> httpx2.Client:
     """A client of the cluster's API server with the kubeconfig's certificate."""
     config = yaml.safe_load(release.cluster.kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]

@@ -6,6 +6,7 @@ and hands the thread one job at a time, so neither needs a lock.
 
 import asyncio
 import itertools
+import logging
 import queue
 import threading
 import time
@@ -17,6 +18,8 @@ from stoker_worker.app.metrics import Metrics
 from stoker_worker.domain.lifecycle import Lifecycle
 from stoker_worker.domain.queue import JobQueue, Refusal
 from stoker_worker.engine.protocol import CancelledError, Engine, FatalEngineError, Output, Task
+
+log = logging.getLogger(__name__)
 
 
 class NotTakenError(Exception):
@@ -143,6 +146,7 @@ class Scheduler:
 
     def _loaded(self, seconds: float) -> None:
         self._metrics.load_seconds.set(seconds)
+        log.info("the model is loaded, after %.2f s", seconds)
         self._lifecycle = self._lifecycle.loaded()
 
     def _lost(self, error: FatalEngineError) -> None:
