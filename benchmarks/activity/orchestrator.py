@@ -17,6 +17,7 @@ from stoker_orchestrator.adapters.fleets.port import Sink
 from stoker_orchestrator.app.process import serve
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.events import EndpointSeen, ModelSeen, Synced
+from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import EndpointState, Model, Scaling
 
 NAME, MODEL_ID = "bench", "bench/model"
@@ -51,6 +52,9 @@ class TimedFleet:
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
         """There is nowhere to show it."""
+
+    async def report(self, model: str, endpoints: Sequence[Report]) -> None:
+        """There are none of somebody else's."""
 
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
         """There is nowhere to show them."""

@@ -11,6 +11,7 @@ from stoker_orchestrator.adapters.fleets.port import Sink
 from stoker_orchestrator.app.process import serve
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.events import EndpointSeen, ModelSeen, Synced
+from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import EndpointState, Model
 
 MODELS = {"small": "bench/small", "large": "bench/large"}
@@ -40,6 +41,9 @@ class StaticFleet:
 
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
         """There is nowhere to show them."""
+
+    async def report(self, model: str, endpoints: Sequence[Report]) -> None:
+        """There are none of somebody else's."""
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
         """There is nowhere to show it."""

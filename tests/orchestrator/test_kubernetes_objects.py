@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+from stoker_contracts.resources.conditions import Reason
+from stoker_contracts.resources.endpoints import EndpointPhase, EndpointStatus
 from stoker_orchestrator.adapters.fleets import objects
 from stoker_orchestrator.adapters.fleets.kubernetes import KubernetesFleet
 from stoker_orchestrator.domain.events import FleetEvent, ModelGone, ModelSeen
-from stoker_orchestrator.domain.model import EndpointState
+from stoker_orchestrator.domain.health import Report
+from stoker_orchestrator.domain.model import EndpointState, Url
 
 
 def pod(**status: Any) -> dict[str, Any]:
@@ -66,3 +69,46 @@ def test_what_says_nothing_new_is_not_told_again() -> None:
         fleet._see_pod("p", pod(), told.append)
 
     assert len(told) == 2
+
+
+def test_containers_of_somebody_else_are_read_with_their_keys_and_nobody_here_can_start_them() -> None:
+    external = {
+        "endpoints": [{"url": "https://host/a", "tokenKey": "a", "capacity": 2}, {"url": "http://host"}],
+        "healthInterval": "7s",
+    }
+
+    read = objects.model(resource("m", external=external, scaling={"mode": "Activity", "maxReplicas": 3}))
+
+    assert read.urls == (Url("https://host/a", 2, "a"), Url("http://host"))
+    assert (read.health_seconds, read.startable) == (7.0, False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "hinders"), [("NotAccepted", True), ("NoAnswer", False), ("TokenRefused", False), ("CrashLoop", False)]
+)
+def test_what_the_operator_says_of_them_follows_from_what_was_reported_and_hinders_nothing(reason: str, *, hinders: bool) -> None:
+    said = {"conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": "words"}]}
+    read = objects.model(resource("m", external={"endpoints": [{"url": "http://host"}]}) | {"status": said})
+
+    assert (read.obstacle is not None) == hinders
+
+
+def test_a_container_that_stays_as_it_is_stays_so_since_the_same_moment() -> None:
+    well, silent = (
+        Report(EndpointPhase.READY, Reason.SERVING),
+        Report(EndpointPhase.DOWN, Reason.NO_ANSWER, "endpoint 2 of 2 is away"),
+    )
+    item = resource("m")
+    item["metadata"]["generation"] = 4
+    first = objects.endpoint_statuses(item, [well, well], 0.0)
+    item = item | {"status": {"endpoints": first}}
+
+    again = objects.endpoint_statuses(item, [well, silent], 60.0)
+
+    assert objects.endpoint_statuses(item, [well, well], 60.0) == first
+    assert [each["since"] for each in again] == ["1970-01-01T00:00:00Z", "1970-01-01T00:01:00Z"]
+    assert again[1] == {
+        "index": 1, "state": "Down", "reason": "NoAnswer", "message": "endpoint 2 of 2 is away",
+        "since": "1970-01-01T00:01:00Z", "observedGeneration": 4,
+    }  # fmt: skip
+    assert [EndpointStatus.model_validate(each).index for each in again] == [0, 1]

@@ -16,7 +16,7 @@ import pytest
 from stoker_orchestrator.adapters.fleets.port import FleetError
 from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelSeen, Synced
-from stoker_orchestrator.domain.model import EndpointState
+from stoker_orchestrator.domain.model import EndpointState, Url
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -121,6 +121,20 @@ async def test_no_worker_outlives_an_orchestrator_that_is_killed(tmp_path: Path)
 async def test_a_bad_entry_is_left_out_and_the_others_live(tmp_path: Path) -> None:
     async with running(config(tmp_path, {"pipeline": "text-to-text"}, COLD)) as told:
         assert [each.model.name for each in told.events if isinstance(each, ModelSeen)] == ["i2v-org-cold"]
+
+
+async def test_an_entry_with_a_url_is_told_with_it_and_gets_no_process(tmp_path: Path) -> None:
+    there = [WARM | {"url": "https://host/a", "token": "t0ken", "capacity": 2}, WARM | {"url": "http://host/b", "token_key": "b"}]
+    async with running(config(tmp_path, *there)) as told:
+        (model,) = [each.model for each in told.events if isinstance(each, ModelSeen)]
+        with pytest.raises(FleetError, match="none that is run here"):
+            await told.fleet.scale(model.name, 1, expected=0)
+        await told.fleet.report(model.name, [])
+
+    assert model.urls == (Url("https://host/a", 2, None, "t0ken"), Url("http://host/b", 1, "b"))
+    assert not model.startable
+    assert "t0ken" not in repr(model)
+    assert not [each for each in told.events if isinstance(each, EndpointSeen)]
 
 
 @pytest.mark.parametrize("text", ["{", "{}"])

@@ -9,6 +9,7 @@ from stoker_contracts.resources.conditions import Verdict
 from stoker_contracts.resources.scaling import ScalingDecision
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointSeen, FleetEvent, ModelSeen, Synced
+from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import EndpointState, Model
 
 
@@ -32,6 +33,7 @@ class PlayedFleet:
         self.ranks: dict[str, int] = {}
         self.explained: dict[str, list[ScalingDecision]] = {}
         self.shown: dict[str, Verdict] = {}
+        self.reported: dict[str, list[Report]] = {}
         self.broken = False
         self._events = [*events, Synced()]
         self._sink: Sink | None = None
@@ -57,6 +59,12 @@ class PlayedFleet:
 
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
         self.explained[model] = list(decisions)
+
+    async def report(self, model: str, endpoints: Sequence[Report]) -> None:
+        if self.broken:
+            message = "away"
+            raise FleetError(message)
+        self.reported[model] = list(endpoints)
 
     async def advertise(self, model: str, verdict: Verdict) -> None:
         if self.broken:

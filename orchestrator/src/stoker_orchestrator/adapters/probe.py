@@ -1,5 +1,7 @@
 """Asking a worker whether it lives, apart from its jobs: a connection of its own, and little time for the answer."""
 
+import ssl
+
 import aiohttp
 from pydantic import ValidationError
 
@@ -8,16 +10,20 @@ from stoker_orchestrator.domain.outliers import PROBE_SECONDS, Pulse
 
 
 class Prober:
-    """Asks ``/ready``; any answer is a sign of life, for a worker that drains or loads lives as well."""
+    """Asks ``/ready``; any answer is a sign of life, for a worker that drains or loads lives as well.
 
-    def __init__(self) -> None:
+    `trust` is who is believed behind ``https``.
+    """
+
+    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
+        self._trust = trust
         self._session: aiohttp.ClientSession | None = None
 
     async def probe(self, address: str) -> Pulse:
         """Ask the worker at `address`."""
         base = address if "://" in address else f"http://{address}"
         try:
-            async with self._opened().get(f"{base}/ready") as answer:
+            async with self._opened().get(f"{base.rstrip('/')}/ready", allow_redirects=False) as answer:
                 body = await answer.content.read(4096)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Pulse(alive=False)
@@ -35,6 +41,6 @@ class Prober:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-            connector = aiohttp.TCPConnector(force_close=True)
+            connector = aiohttp.TCPConnector(force_close=True, ssl=self._trust or True)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         return self._session

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from pydantic import ValidationError
 
 from stoker_contracts.overview import Overview
 from stoker_orchestrator.adapters.fleets.port import Fleet
+from stoker_orchestrator.adapters.fleets.urls import UrlFleet
+from stoker_orchestrator.adapters.health import HealthCheck
 from stoker_orchestrator.adapters.probe import Prober
+from stoker_orchestrator.adapters.tokens import Tokens
 from stoker_orchestrator.adapters.upstream import Upstream
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.control import VERSION, create_control
@@ -50,9 +54,12 @@ class Orchestrator:
         self._settings = settings
         self.metrics = Metrics()
         switchboard = Switchboard(Registry(), Limits(settings.line_limit, settings.line_seconds))
-        self._prober = Prober()
-        self.broker = Broker(switchboard, fleet, self._prober, Advertiser(settings.name), self.metrics)
-        self._upstream = Upstream()
+        trust = ssl.create_default_context()
+        tokens = Tokens(settings.tokens_dir)
+        urls = UrlFleet(fleet, tokens, HealthCheck(tokens, trust), self._may_work, lambda: self.broker.leading)
+        self._prober = Prober(trust)
+        self.broker = Broker(switchboard, urls, self._prober, Advertiser(settings.name), self.metrics)
+        self._upstream = Upstream(urls.authorization, trust)
         self.jobs = JobRoutes(self.broker, self._upstream, settings, self.metrics)
         self._stopping = asyncio.Event()
         self.metrics.fleet.look = self._look
@@ -64,6 +71,11 @@ class Orchestrator:
 
     def _is_ready(self) -> bool:
         return self.broker.registry.synced and self.jobs.accepting
+
+    def _may_work(self, identity: str) -> bool:
+        """Whether a job may run on an endpoint now. Only who leads knows of those that other orchestrators sent there."""
+        endpoint = self.broker.registry.endpoint(identity)
+        return not self.broker.leading or (endpoint is not None and endpoint.in_flight > 0)
 
     def _look(self) -> Overview:
         return overview(self._settings.name, VERSION, self.broker.switchboard, time.monotonic())

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="processes: JSON, more variables for the workers."
     )
     worker_start_seconds: float = Field(default=600, gt=0, description="processes: seconds that a job waits for a first worker.")
+    tokens_dir: Path | None = Field(
+        default=None, description="Folder with the tokens of external containers, one file for each key, as a Secret is mounted."
+    )
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
     body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")
     body_stall_seconds: float = Field(default=30, gt=0, description="Seconds without a byte from the caller; then it gets a 408.")

@@ -31,12 +31,13 @@ def offered(registry: Registry, model: Model) -> bool:
 
 
 def verdict(registry: Registry, model: Model) -> Verdict:
-    """The condition `Advertised` of a model."""
+    """The condition `Advertised` of a model. Endpoints that are in trouble are told, whether others serve or not."""
+    troubles = "; ".join(each.trouble for each in registry.endpoints_of(model.name) if each.trouble)
     if registry.is_warm(model.name):
-        return Verdict("True", Reason.WARM, "advertised as warm")
+        return Verdict("True", Reason.WARM, f"advertised as warm; {troubles}" if troubles else "advertised as warm")
     if offered(registry, model):
         return Verdict("True", Reason.COLD, "advertised as cold: a job starts a worker")
-    obstacle = model.obstacle.message if model.obstacle else "it has no worker, and none may be started"
+    obstacle = model.obstacle.message if model.obstacle else troubles or "it has no worker, and none may be started"
     return Verdict("False", Reason.NOT_READY, f"not advertised: {obstacle}")
 
 

@@ -37,6 +37,7 @@ class EndpointSeen:
     devices: Mapping[str, int] = field(default_factory=dict)
     no_room: str = ""
     pulse: bool = True
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,17 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
+class Url:
+    """A container that somebody else runs, and the token that it asks for: by its key in the token Secret, or itself."""
+
+    address: str
+    """A URL with a base path; never told to callers."""
+    capacity: int = 1
+    key: str | None = None
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model of one pipeline. `name` is its resource's; times are in seconds."""
 
@@ -48,6 +59,10 @@ class Model:
     start_timeout: float = 600.0
     obstacle: Obstacle | None = None
     price: Price | None = None
+    urls: tuple[Url, ...] = ()
+    """The containers that serve it, where somebody else runs them."""
+    health_seconds: float = 5.0
+    """How often each of them is asked for its health."""
 
     @property
     def startable(self) -> bool:
@@ -95,6 +110,8 @@ class Endpoint:
     """The scheduler's words, where no node has what it needs."""
     pulse: bool = True
     """Whether it answers probes while it works; containers of others may not."""
+    trouble: str = ""
+    """Why it takes no jobs, in words without an address, where its fleet knows."""
     in_flight: int = 0
     work: float = 0.0
     pace: float = 1.0

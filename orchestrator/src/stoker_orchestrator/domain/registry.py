@@ -63,7 +63,7 @@ class Registry:
             known.since = known.idle_since = now
         known.address, known.capacity, known.state = event.address, event.capacity, event.state
         known.node, known.device, known.devices = event.node, event.device, event.devices
-        known.no_room, known.pulse = event.no_room, event.pulse
+        known.no_room, known.pulse, known.trouble = event.no_room, event.pulse, event.trouble
         known.ahead = known.ahead and event.state is EndpointState.STARTING
 
     def _started(self, name: str, seconds: float) -> None:
@@ -151,7 +151,8 @@ class Registry:
             endpoint.work = max(0.0, endpoint.work - cost)
         else:
             endpoint.work, endpoint.idle_since = 0.0, now
-            self._busy.pop(endpoint.id, None)
+            if self._busy.get(endpoint.id) is endpoint:
+                del self._busy[endpoint.id]
 
     def observe(self, endpoint: Endpoint, cost: float, seconds: float) -> None:
         """A job of this declared cost took so long on `endpoint`: what its model costs there, and how fast it is itself."""

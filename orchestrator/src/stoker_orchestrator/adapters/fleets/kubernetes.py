@@ -28,6 +28,7 @@ from stoker_orchestrator.adapters.fleets import objects
 from stoker_orchestrator.adapters.fleets.objects import Item
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelGone, ModelSeen, Synced
+from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import Model
 
 log = logging.getLogger(__name__)
@@ -115,18 +116,27 @@ class KubernetesFleet:
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
         """Apply the decisions, and nothing else, to the resource's status."""
         status = {"scaling": ScalingStatus(decisions=list(decisions)).wire()}
-        intent = ModelDeployment.Status(
-            apiVersion=names.API_VERSION, kind=names.KIND, metadata=ObjectMeta(name=model), status=status
-        )  # fmt: skip
-        await self._call(self._client.apply(intent, field_manager=names.FIELD_MANAGER_SCALING, force=True))
+        await self._apply_status(model, status, names.FIELD_MANAGER_SCALING)
+
+    async def report(self, model: str, endpoints: Sequence[Report]) -> None:
+        """Apply how the external containers are, and nothing else, to the resource's status; nothing where it is told already."""
+        resource = self._resources.get(model)
+        if resource is None:
+            return
+        made = objects.endpoint_statuses(resource, endpoints, time.time())
+        if made != objects.reported(resource):
+            await self._apply_status(model, {"endpoints": made} if made else {}, names.FIELD_MANAGER_ENDPOINTS)
 
     async def _show(self, name: str) -> None:
         made = self._unshown(name)
         if made is not None:
-            intent = ModelDeployment.Status(
-                apiVersion=names.API_VERSION, kind=names.KIND, metadata=ObjectMeta(name=name), status={"conditions": [made]}
-            )
-            await self._call(self._client.apply(intent, field_manager=names.FIELD_MANAGER_ORCHESTRATOR, force=True))
+            await self._apply_status(name, {"conditions": [made]}, names.FIELD_MANAGER_ORCHESTRATOR)
+
+    async def _apply_status(self, name: str, status: Item, manager: str) -> None:
+        intent = ModelDeployment.Status(
+            apiVersion=names.API_VERSION, kind=names.KIND, metadata=ObjectMeta(name=name), status=status
+        )  # fmt: skip
+        await self._call(self._client.apply(intent, field_manager=manager, force=True))
 
     def _unshown(self, name: str) -> Item | None:
         """The condition that a resource should show and does not."""

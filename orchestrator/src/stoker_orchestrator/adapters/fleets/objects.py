@@ -1,6 +1,7 @@
 """What objects of the Kubernetes API say, in the orchestrator's words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from stoker_contracts import names
@@ -8,9 +9,11 @@ from stoker_contracts.capabilities import Price
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.quantities import seconds
 from stoker_contracts.resources.conditions import ConditionType, Reason
+from stoker_contracts.resources.endpoints import MAX_MESSAGE
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.domain.events import EndpointSeen
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
+from stoker_orchestrator.domain.health import Report
+from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling, Url
 
 Item = Mapping[str, Any]
 
@@ -21,6 +24,8 @@ _HOPELESS = frozenset(
     }
 )  # fmt: skip
 """Reasons of ``Ready=False`` that waiting does not cure."""
+_NOT_TAKEN = frozenset({Reason.NOT_ACCEPTED})
+"""The same for containers that somebody else runs: all others follow from what is reported here."""
 
 
 def conditions(item: Item) -> list[dict[str, Any]]:
@@ -31,7 +36,7 @@ def conditions(item: Item) -> list[dict[str, Any]]:
 def model(item: Item) -> Model:
     """The model that a ModelDeployment stands for. Raises ValueError, KeyError for one from a future that we do not know."""
     spec = item["spec"]
-    scaling, price = spec.get("scaling") or {}, spec.get("price")
+    scaling, price, external = spec.get("scaling") or {}, spec.get("price"), spec.get("external") or {}
     return Model(
         name=item["metadata"]["name"],
         pipeline=Pipeline(spec["pipeline"]),
@@ -39,12 +44,18 @@ def model(item: Item) -> Model:
         warm=bool(spec.get("warm")),
         capacity=spec.get("capacity", 1),
         replicas=spec.get("replicas", 0),
-        scaling=_scaling(scaling, warm=bool(spec.get("warm"))),
+        scaling=_scaling(scaling, warm=bool(spec.get("warm"))) if not external else None,
         start_timeout=seconds(scaling.get("startTimeout", "10m")),
-        obstacle=_obstacle(conditions(item)),
+        obstacle=_obstacle(conditions(item), _NOT_TAKEN if external else _HOPELESS),
         price=price
         and Price(per_unit=price["perUnit"], unit=price.get("unitsPer", "pixel"), currency=price.get("currency", "USD")),
+        urls=tuple(_url(each) for each in external.get("endpoints", ())),
+        health_seconds=seconds(external.get("healthInterval", "5s")),
     )
+
+
+def _url(endpoint: Item) -> Url:
+    return Url(endpoint["url"], endpoint.get("capacity", 1), endpoint.get("tokenKey"))
 
 
 def _scaling(spec: Item, *, warm: bool) -> Scaling | None:
@@ -59,11 +70,30 @@ def _scaling(spec: Item, *, warm: bool) -> Scaling | None:
     )
 
 
-def _obstacle(found: Iterable[Item]) -> Obstacle | None:
+def _obstacle(found: Iterable[Item], hopeless: Collection[str]) -> Obstacle | None:
     for each in found:
-        if each["type"] == ConditionType.READY and each["status"] == "False" and each["reason"] in _HOPELESS:
+        if each["type"] == ConditionType.READY and each["status"] == "False" and each["reason"] in hopeless:
             return Obstacle(each["reason"], each.get("message", ""))
     return None
+
+
+def reported(item: Item) -> list[dict[str, Any]]:
+    """How the external containers of a resource are, as its status tells it."""
+    return list((item.get("status") or {}).get("endpoints") or [])
+
+
+def endpoint_statuses(item: Item, reports: Sequence[Report], now: float) -> list[dict[str, Any]]:
+    """The same as it should be. Of one that is as it was told, it stays told since when."""
+    generation, before = item["metadata"].get("generation", 0), {each["index"]: each for each in reported(item)}
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    made = []
+    for index, report in enumerate(reports):
+        known = before.get(index, {})
+        since = known["since"] if known.get("state") == report.phase else moment
+        said = {"index": index, "state": report.phase.value, "reason": report.reason.value, "since": since}
+        message = {"message": report.message[:MAX_MESSAGE]} if report.message else {}
+        made.append(said | message | {"observedGeneration": generation})
+    return made
 
 
 def endpoint(pod: Item) -> EndpointSeen | None:

@@ -6,6 +6,7 @@ from typing import Protocol
 from stoker_contracts.resources.conditions import Verdict
 from stoker_contracts.resources.scaling import ScalingDecision
 from stoker_orchestrator.domain.events import FleetEvent
+from stoker_orchestrator.domain.health import Report
 
 Sink = Callable[[FleetEvent], None]
 """Takes the fleet's events, on the event loop, in the order in which they happened."""
@@ -35,3 +36,6 @@ class Fleet(Protocol):
 
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
         """Show the last scaling decisions of a model where its owner looks, the newest last. Raises FleetError."""
+
+    async def report(self, model: str, endpoints: Sequence[Report]) -> None:
+        """Show how the external containers of a model are where its owner looks; none where it has none. Raises FleetError."""

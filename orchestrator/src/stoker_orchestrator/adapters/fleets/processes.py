@@ -21,7 +21,8 @@ from stoker_contracts.resources.scaling import ScalingDecision
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelSeen, Synced
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
+from stoker_orchestrator.domain.health import Report
+from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling, Url
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,10 @@ class WorkerCommand:
 
 
 class ProcessFleet:
-    """As many processes for each model as were asked for; one at the start where it is warm."""
+    """As many processes for each model as were asked for; one at the start where it is warm.
+
+    Models with URLs are told with them and get no process.
+    """
 
     def __init__(self, models_config: Path, command: WorkerCommand) -> None:
         self._file = models_config
@@ -62,7 +66,7 @@ class ProcessFleet:
             sink(ModelSeen(self._model(entry)))
         sink(Synced())
         for entry in self._entries.values():
-            if entry.warm:
+            if entry.warm and not entry.urls:
                 await self.scale(entry.name, 1, expected=0)
         try:
             await asyncio.Event().wait()
@@ -74,8 +78,8 @@ class ProcessFleet:
 
     async def scale(self, model: str, replicas: int, *, expected: int) -> None:
         """Keep so many workers of `model` running; those that cost least go first."""
-        if self._sink is None or model not in self._entries:
-            message = "no such model in the models config"
+        if self._sink is None or model not in self._entries or self._entries[model].urls:
+            message = "no such model in the models config, or none that is run here"
             raise FleetError(message)
         keepers = self._keepers.setdefault(model, [])
         if len(keepers) != expected:
@@ -101,6 +105,9 @@ class ProcessFleet:
         """The log is where the owner of a single host looks."""
         log.info("%s: %s", model, verdict.message)
 
+    async def report(self, model: str, endpoints: Sequence[Report]) -> None:
+        """Each change was logged when it was seen."""
+
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
         """The log is where the owner of a single host looks."""
         if decisions:
@@ -108,7 +115,7 @@ class ProcessFleet:
 
     def _read(self) -> None:
         try:
-            config = parse(self._file.read_text())
+            config = parse(self._file.read_text(), with_tokens=True)
         except (OSError, UnicodeDecodeError) as error:
             message = f"the models config cannot be read: {type(error).__name__}"
             raise FleetError(message) from error
@@ -118,10 +125,7 @@ class ProcessFleet:
             log.error("entry %d of the models config is not served: %s", refusal.index, refusal.message)
         for remark in config.remarks:
             log.warning("entry %d of the models config: %s", remark.index, remark.message)
-        self._entries = {entry.name: entry for entry in config.models if not entry.urls}
-        for entry in config.models:
-            if entry.urls:
-                log.error("%s is not served: external containers are not supported yet", entry.name)
+        self._entries = {entry.name: entry for entry in config.models}
 
     def _model(self, entry: ModelEntry) -> Model:
         asked = entry.price
@@ -133,10 +137,11 @@ class ProcessFleet:
             warm=entry.warm,
             capacity=entry.capacity,
             replicas=len(self._keepers.get(entry.name, ())),
-            scaling=Scaling(least=int(entry.warm)),
+            scaling=Scaling(least=int(entry.warm)) if not entry.urls else None,
             start_timeout=self._command.start_seconds,
             obstacle=self._obstacles.get(entry.name),
             price=price,
+            urls=tuple(Url(each.url, each.capacity, each.token_key, each.token) for each in entry.urls),
         )
 
     def _hindered(self, entry: ModelEntry, obstacle: Obstacle | None, sink: Sink) -> None:

@@ -1,0 +1,333 @@
+"""Containers that somebody else runs, followed over real connections on loopback."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from stoker_orchestrator.adapters.fleets import urls
+from stoker_orchestrator.adapters.fleets.urls import UrlFleet
+from stoker_orchestrator.adapters.health import HealthCheck
+from stoker_orchestrator.adapters.tokens import Tokens
+from stoker_orchestrator.domain.advertise import verdict
+from stoker_orchestrator.domain.events import EndpointGone, FleetEvent, ModelGone, ModelSeen, Synced
+from stoker_orchestrator.domain.health import Health
+from stoker_orchestrator.domain.model import EndpointState, Model, Url
+from stoker_orchestrator.domain.registry import Registry
+from tests.support.fleet import PlayedFleet, endpoint, model, seen
+from tests.support.ports import free_port
+from tests.support.runners import FakeRunner, certificate, serving, well
+from tests.support.waiting import until
+
+PATIENCE, INTERVAL = 0.2, 0.05
+TOKEN = "s3cret-t0ken"
+
+
+def external(*places: Url, **others: Any) -> Model:
+    return model(**({"urls": places, "scaling": None, "health_seconds": INTERVAL} | others))
+
+
+class Followed:
+    """A fleet with containers, and the registry that an orchestrator makes of what it tells."""
+
+    def __init__(self, inner: PlayedFleet, tokens: Tokens, trust: ssl.SSLContext) -> None:
+        self.inner = inner
+        self.busy: set[str] = set()
+        self.leads = True
+        check = HealthCheck(tokens, trust, PATIENCE)
+        self.fleet = UrlFleet(inner, tokens, check, self.busy.__contains__, lambda: self.leads)
+        self.events: list[FleetEvent] = []
+        self.registry = Registry()
+
+    def take(self, event: FleetEvent) -> None:
+        self.events.append(event)
+        self.registry.apply(event, 0.0)
+
+    def states(self) -> list[EndpointState]:
+        return [each.state for each in self.registry.endpoints]
+
+    def troubles(self) -> list[str]:
+        return [each.trouble for each in self.registry.endpoints]
+
+    @property
+    def model(self) -> Model:
+        known = self.registry.model("m")
+        assert known is not None
+        return known
+
+
+@asynccontextmanager
+async def following(*models: Model, folder: Path | None = None, trust: ssl.SSLContext | None = None) -> AsyncIterator[Followed]:
+    here = Followed(PlayedFleet(*seen(*models)), Tokens(folder), trust or ssl.create_default_context())
+    task = asyncio.create_task(here.fleet.run(here.take))
+    try:
+        await until(lambda: here.registry.synced or task.done())
+        yield here
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def look(url: Url, trust: ssl.SSLContext | None = None, folder: Path | None = None) -> Health:
+    check = HealthCheck(Tokens(folder), trust or ssl.create_default_context(), PATIENCE)
+    try:
+        return await check.look(url)
+    finally:
+        await check.close()
+
+
+READY, STARTING = EndpointState.READY, EndpointState.STARTING
+
+
+async def test_all_containers_have_been_looked_at_before_everything_is_said_to_be_told() -> None:
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(FakeRunner(base="/a/b").running())
+        other = await stack.enter_async_context(FakeRunner().running())
+        async with following(external(one.url(2), other.url(), Url("http://127.0.0.1:9"))) as here:
+            assert here.states() == [READY, READY, STARTING]
+            assert [each.id for each in here.registry.endpoints] == ["m-url-0", "m-url-1", "m-url-2"]
+            assert [(each.capacity, each.pulse) for each in here.registry.endpoints] == [(2, False), (1, False), (1, False)]
+            assert here.events[-1] == Synced()
+            assert not here.model.startable
+
+
+async def test_a_container_that_goes_away_and_comes_back_is_noticed_both_ways_and_advertised_with_the_reason() -> None:
+    async with AsyncExitStack() as stack:
+        stays = await stack.enter_async_context(FakeRunner().running())
+        leaves = await stack.enter_async_context(FakeRunner().running())
+        async with following(external(stays.url(), leaves.url())) as here:
+            assert verdict(here.registry, here.model).message == "advertised as warm"
+            await leaves.stop()
+            await until(lambda: here.states() == [READY, STARTING])
+
+            words = "endpoint 2 of 2 does not answer (connection refused)"
+            assert here.troubles() == ["", words]
+            assert verdict(here.registry, here.model).message == f"advertised as warm; {words}"
+            await stays.stop()
+            await until(lambda: here.states() == [STARTING, STARTING])
+            assert verdict(here.registry, here.model).message == (
+                f"not advertised: endpoint 1 of 2 does not answer (connection refused); {words}"
+            )
+            await leaves.start()
+            await until(lambda: here.states() == [STARTING, READY])
+
+
+async def test_a_silent_container_is_down_unless_a_job_of_ours_runs_there() -> None:
+    async with FakeRunner().running() as runner, following(external(runner.url())) as here:
+        silence = asyncio.Event()
+
+        async def silent(request: web.Request) -> web.StreamResponse:
+            await silence.wait()
+            return await well(request)
+
+        here.busy.add("m-url-0")
+        runner.health = silent
+        asked = len(runner.looks)
+        await until(lambda: len(runner.looks) > asked + 2)
+        assert here.states() == [READY]
+
+        here.busy.clear()
+        await until(lambda: here.states() == [STARTING])
+        assert here.troubles() == ["endpoint 1 of 1 does not answer (nothing came for 0.2 s)"]
+        silence.set()
+        await until(lambda: here.states() == [READY])
+
+
+async def test_a_container_is_asked_with_its_token_and_a_changed_key_counts_at_once(tmp_path: Path) -> None:
+    (tmp_path / "provider").write_text("old\n")
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        return await well(request) if request.headers.get("Authorization") == f"Bearer {TOKEN}" else web.Response(status=401)
+
+    async with FakeRunner(base="/b").running() as runner:
+        runner.health = guarded
+        async with following(external(runner.url(key="provider")), folder=tmp_path) as here:
+            assert here.troubles() == ["endpoint 1 of 1 refuses the token (401); look at the key provider"]
+            assert here.model.obstacle is not None
+            assert here.model.obstacle.reason == "TokenRefused"
+            assert here.fleet.authorization(runner.address) == b"Bearer old"
+
+            (tmp_path / "provider").write_text(TOKEN)
+
+            await until(lambda: here.states() == [READY])
+            assert here.model.obstacle is None
+            assert here.fleet.authorization(runner.address) == f"Bearer {TOKEN}".encode()
+            assert here.fleet.authorization("10.0.0.1:8000") is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [(None, "needs a token and the token Secret has no key provider"),
+     ("", "needs a token and the key provider of the token Secret holds none; it must be one line of visible ASCII"),
+     ("two\nlines", "needs a token and the key provider of the token Secret holds none; it must be one line of visible ASCII")],
+)  # fmt: skip
+async def test_a_container_without_its_token_is_down_and_the_key_is_named(tmp_path: Path, kept: str | None, words: str) -> None:
+    if kept is not None:
+        (tmp_path / "provider").write_text(kept)
+    async with FakeRunner().running() as runner, following(external(runner.url(key="provider")), folder=tmp_path) as here:
+        assert here.troubles() == [f"endpoint 1 of 1 {words}"]
+        assert here.fleet.authorization(runner.address) is None
+        assert runner.looks == [], "nobody is asked without the token"
+
+
+async def test_a_container_that_refuses_a_job_gets_none_until_the_key_is_changed(tmp_path: Path) -> None:
+    """The runner's own health asks for no token."""
+    (tmp_path / "provider").write_text("old")
+    async with FakeRunner().running() as runner, following(external(runner.url(key="provider")), folder=tmp_path) as here:
+        here.fleet.refused("m-url-0", 401)
+        asked = len(runner.looks)
+        await until(lambda: len(runner.looks) > asked + 2)
+        assert here.troubles() == ["endpoint 1 of 1 refuses the token (401); look at the key provider"]
+
+        (tmp_path / "provider").write_text("new")
+
+        await until(lambda: here.states() == [READY])
+
+
+async def test_an_edited_list_keeps_the_containers_that_stand_where_they_stood() -> None:
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(FakeRunner().running())
+        other = await stack.enter_async_context(FakeRunner().running())
+        async with following(external(one.url(), other.url())) as here:
+            first = here.registry.endpoint("m-url-0")
+            here.inner.tell(ModelSeen(external(one.url(5))))
+            assert here.registry.endpoint("m-url-0") is first
+            assert here.states() == [READY]
+            assert here.registry.endpoints[0].capacity == 5
+            assert EndpointGone("m-url-1") in here.events
+
+            here.inner.tell(ModelSeen(external(other.url())))
+            assert here.states() == [STARTING], "it is another one, and was not looked at"
+            await until(lambda: here.states() == [READY])
+            assert here.registry.endpoint("m-url-0") is not first
+
+            here.inner.tell(ModelSeen(model()))
+            assert here.states() == []
+            here.inner.tell(ModelSeen(external(one.url())))
+            here.inner.tell(ModelGone("m"))
+            assert (here.states(), here.registry.models) == ([], [])
+
+
+async def test_how_the_containers_are_is_reported_by_who_leads_and_again_where_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "REPORT_SECONDS", 0.05)
+    async with FakeRunner().running() as runner, following(external(runner.url())) as here:
+        await until(lambda: here.inner.reported.get("m") and here.inner.reported["m"][0].reason == "Serving")
+        here.inner.broken = True
+        await runner.stop()
+        await until(lambda: here.states() == [STARTING])
+        here.inner.broken, here.leads = False, False
+        here.inner.reported.clear()
+        await here.inner.report("m", [])
+        asked = asyncio.get_running_loop().time() + 0.3
+        await until(lambda: asyncio.get_running_loop().time() > asked)
+        assert here.inner.reported == {"m": []}
+
+        here.leads = True
+
+        await until(lambda: here.inner.reported["m"] and here.inner.reported["m"][0].reason == "NoAnswer")
+
+
+async def test_a_model_whose_containers_are_down_for_longer_than_a_job_may_wait_has_an_obstacle() -> None:
+    async with following(external(Url(f"http://127.0.0.1:{free_port()}"), start_timeout=0.3)) as here:
+        assert here.model.obstacle is None
+        await until(lambda: here.model.obstacle is not None)
+        assert here.model.obstacle is not None
+        assert here.model.obstacle.reason == "NoAnswer"
+
+
+async def test_what_is_asked_of_workers_goes_to_the_other_fleet_and_its_endpoints_pass() -> None:
+    async with following(model("ours")) as here:
+        here.inner.tell(endpoint("pod", "ours"))
+        await here.fleet.scale("ours", 2, expected=0)
+        await here.fleet.rank("pod", 3)
+        await here.fleet.explain("ours", [])
+
+    assert here.states() == [READY]
+    assert (here.inner.scaled, here.inner.ranks, here.inner.explained) == ([("ours", 2)], {"pod": 3}, {"ours": []})
+
+
+@pytest.mark.parametrize(("name", "trusted", "words"), [
+    ("localhost", True, ""),
+    ("localhost", False, "has a certificate that is not trusted: it is signed by itself"),
+    ("elsewhere.example", True, "has a certificate that is not trusted: it is for another name"),
+])  # fmt: skip
+async def test_a_certificate_must_be_trusted_and_for_this_name(tmp_path: Path, name: str, words: str, *, trusted: bool) -> None:
+    both = certificate(tmp_path, name)
+    trust = ssl.create_default_context(cafile=str(both)) if trusted else None
+    async with FakeRunner().running(serving(both)) as runner:
+        health = await look(runner.url(), trust)
+
+        assert health.words == words
+        assert health.lasting == bool(words)
+        assert len(runner.looks) == (0 if words else 1)
+
+
+async def test_a_redirect_is_not_followed_and_takes_no_token_elsewhere() -> None:
+    async with FakeRunner().running() as elsewhere, FakeRunner().running() as runner:
+
+        async def redirect(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=302, headers={"Location": f"{elsewhere.address}/health"})
+
+        runner.health = redirect
+        assert "redirects elsewhere (302)" in (await look(runner.url(token=TOKEN))).words
+        assert elsewhere.looks == []
+
+
+async def test_an_endless_answer_is_read_no_further_than_anybody_need() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b"x" * 4096)
+        return response
+
+    async with FakeRunner().running() as runner:
+        runner.health = endless
+        assert (await look(runner.url())).words == ""
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (b"SSH-2.0-OpenSSH\r\n", "does not answer (what it says is not HTTP)"),
+    (b"", "does not answer (it hung up)"),
+])  # fmt: skip
+async def test_a_server_that_speaks_no_http_says_so(answer: bytes, words: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        assert (await look(Url(f"http://127.0.0.1:{port}"))).words == words
+        assert (await look(Url(f"https://localhost:{port}"))).lasting == bool(answer)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://nowhere.invalid", "http://a..b", "http://host:99999", f"http://127.0.0.1:{free_port()}/b"]
+)
+async def test_no_address_and_no_token_stands_in_words_or_logs(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "provider").write_text(TOKEN)
+    async with following(external(Url(address, 1, "provider"), Url(address, 1, None, TOKEN)), folder=tmp_path) as here:
+        await until(lambda: all(here.troubles()) and len(here.inner.reported.get("m", ())) == 2)
+        told = [*here.troubles(), *(each.message for each in here.inner.reported["m"]), verdict(here.registry, here.model).message]
+        told += [record.getMessage() for record in caplog.records if record.name.startswith("stoker")]
+
+    assert any("endpoint 1 of 2" in each for each in told)
+    host = address.removeprefix("http://").partition("/")[0].partition(":")[0]
+    assert not [each for each in told if host in each or TOKEN in each]
+    assert TOKEN not in repr(here.events)
