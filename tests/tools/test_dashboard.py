@@ -11,7 +11,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from stoker_orchestrator.app.metrics import DecisionKind, Metrics
 from stoker_worker.app.metrics import Metrics as WorkerMetrics
-from tools.dashboard import FILE, dashboard
+from tools.dashboard import FILE, ROOT, dashboard
 from tools.panels import ROWS, VARIABLES
 from tools.reference import families
 
@@ -135,6 +135,18 @@ def test_a_choice_comes_from_a_metric_that_is_exposed(variable: str) -> None:
     asked = re.fullmatch(r"label_values\((.+), (\w+)\)", VARIABLES[variable])
     assert asked is not None
     assert faults(f"sum by ({asked[2]}) ({asked[1]})") == []
+
+
+def test_an_alert_of_the_guide_asks_for_what_is_exposed() -> None:
+    guide = (ROOT / "docs/guides/watching.md").read_text()
+    alerts = [found.replace("\\|", "|") for found in re.findall(r"^\| .*\? \| `(.+)` \|$", guide, re.MULTILINE)]
+    assert len(alerts) == 4
+    assert [fault for alert in alerts for fault in faults(alert)] == []
+
+
+def test_every_kind_of_decision_is_in_the_guide() -> None:
+    guide = (ROOT / "docs/guides/watching.md").read_text()
+    assert [kind for kind in get_args(DecisionKind) if f"`{kind}`" not in guide] == []
 
 
 def test_the_file_is_the_generated_one_and_its_panels_do_not_overlap() -> None:

@@ -12,3 +12,7 @@ demo-down: $(STAMP) ## Remove the demonstration's cluster, leftovers of a crashe
 .PHONY: demo-local
 demo-local: $(STAMP) ## Stoker on this host without containers: three models, three jobs, pictures in demo-output/. KEEP=1 stays up.
 	@$(PYTHON) -m e2e.demo.local $(if $(KEEP),--keep)
+
+.PHONY: status-picture
+status-picture: $(STAMP) ## Draw docs/pictures/status.svg anew, from a run on this host.
+	@$(PYTHON) -m tools.status_picture
