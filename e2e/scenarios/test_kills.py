@@ -1,6 +1,7 @@
-"""Stoker's own programs killed at random moments: the rest goes on, and everything is as wanted afterwards."""
+"""Stoker's own programs killed or restarted under traffic: the rest goes on, and everything is as wanted afterwards."""
 
 import random
+import re
 import time
 from collections.abc import Iterator
 
@@ -10,11 +11,18 @@ import pytest
 from e2e.release import RESOURCES, Release
 from e2e.scenarios.processes import signal_pod
 from e2e.scenarios.resources import condition, model_deployment, offers, pods, ready, restarts, send
-from e2e.scenarios.traffic import traffic
+from e2e.scenarios.traffic import SERVED, Background, traffic
 from tests.support.waiting import eventually
 
 SEED = 20
-KILLS = 3
+KILLS = 2
+"""How often the operator is killed; the kubelet waits longer each time before it starts a program again."""
+UNANSWERED = 4
+"""Jobs that are under way when an orchestrator is killed."""
+ORCHESTRATOR = "orchestrator"
+ORCHESTRATORS = f"app.kubernetes.io/component={ORCHESTRATOR}"
+CLOSED = {"RemoteProtocolError", "ReadError", "ConnectError"}
+"""What a caller sees of a connection that is closed, or not taken."""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +41,14 @@ def component(release: Release, name: str) -> str:
     return next((str(pod["metadata"]["name"]) for pod in found if ready(pod)), "")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fresh(stub: Release) -> None:
+    """The kubelet waits minutes before it starts again what was killed often, as it may have been on a cluster that was kept."""
+    for pod in stub.list("pods", f"app.kubernetes.io/component in (operator,{ORCHESTRATOR})"):
+        if restarts(stub, pod["metadata"]["name"]):
+            stub.delete("pod", pod["metadata"]["name"])
+
+
 def kill_once(release: Release, name: str, chance: random.Random) -> None:
     """Kill a program of the release somewhere in its work, and wait until the kubelet has started it again."""
     pod = eventually(lambda: component(release, name), seconds=90)
@@ -47,28 +63,69 @@ def becomes_warm(release: Release, name: str) -> None:
     eventually(lambda: condition(release, name, "Warm")[0] == "True", seconds=120)
 
 
-def test_a_killed_operator_fails_no_job_and_finishes_what_was_begun(stub: Release, steady: str) -> None:
+def unanswered(release: Release, name: str) -> dict[str, int]:
+    """How many jobs of a model each orchestrator has taken and not answered yet, on workers and in line."""
+    counts = {}
+    for pod in release.list("pods", ORCHESTRATORS):
+        orchestrator = str(pod["metadata"]["name"])
+        metrics = release.kubectl("get", "--raw", f"/api/v1/namespaces/{release.namespace}/pods/{orchestrator}:8935/proxy/metrics")
+        found = re.findall(rf'^stoker_jobs_(?:in_flight|waiting){{model="{name}"}} (\S+)$', metrics, re.MULTILINE)
+        counts[orchestrator] = round(sum(map(float, found)))
+    return counts
+
+
+def test_a_killed_operator_fails_no_job_and_finishes_what_was_begun(stub: Release, http: httpx2.Client, steady: str) -> None:
     chance = random.Random(SEED)
+    stub.apply(model_deployment("dawning", script={"load_seconds": 1}))
+    eventually(lambda: offers(http).get("org/dawning") is False)
     with traffic(stub, steady) as told:
+        first = Background(http, "org/dawning")
         for number in range(KILLS):
             stub.apply(model_deployment(f"begun-{number}", warm=True))
             kill_once(stub, "operator", chance)
         for number in range(KILLS):
             becomes_warm(stub, f"begun-{number}")
+        told.goes_on()
 
-    assert told.outcomes["200"] > 0
     assert told.failed == {}
-    for number in range(KILLS):
-        stub.delete(RESOURCES, f"begun-{number}", "--wait=false")
+    assert first.answer().status_code == httpx2.codes.OK
+    for name in ("dawning", *[f"begun-{number}" for number in range(KILLS)]):
+        stub.delete(RESOURCES, name, "--wait=false")
+
+
+def test_a_killed_orchestrator_closes_the_connections_of_its_jobs_and_of_no_others(stub: Release, http: httpx2.Client) -> None:
+    stub.apply(model_deployment("waited-for", warm=True, capacity=UNANSWERED, script={"step_seconds": 0.1}))
+    eventually(lambda: offers(http).get("org/waited-for"), seconds=60)
+    clients = [httpx2.Client(base_url=stub.url, timeout=60) for _ in range(UNANSWERED)]
+    jobs = [Background(client, "org/waited-for", num_inference_steps=30) for client in clients]
+    eventually(lambda: sum(unanswered(stub, "waited-for").values()) == UNANSWERED)
+    counts = unanswered(stub, "waited-for")
+    victim = max(counts, key=lambda pod: counts[pod])
+
+    signal_pod(stub, victim, "KILL")
+
+    ended = [outcome_of(job) for job in jobs]
+    assert ended.count("closed") == counts[victim]
+    assert ended.count(SERVED) == UNANSWERED - counts[victim]
+    eventually(lambda: answers(http, "org/waited-for"), seconds=60)
+    stub.delete(RESOURCES, "waited-for", "--wait=false")
+
+
+def outcome_of(job: Background) -> str:
+    """The status of a job's answer, or that its connection was closed."""
+    try:
+        return str(job.answer().status_code)
+    except httpx2.TransportError as error:
+        return "closed" if type(error).__name__ in CLOSED else type(error).__name__
 
 
 def test_a_killed_orchestrator_serves_again_with_all_it_had_to_offer(stub: Release, http: httpx2.Client, steady: str) -> None:
-    chance = random.Random(SEED)
-    for _ in range(KILLS):
-        with traffic(stub, steady):
-            kill_once(stub, "orchestrator", chance)
+    with traffic(stub, steady) as told:
+        kill_once(stub, ORCHESTRATOR, random.Random(SEED))
+        told.goes_on()
 
-        eventually(lambda: answers(http, steady), seconds=60)
+    assert set(told.failed) <= CLOSED
+    eventually(lambda: answers(http, steady), seconds=60)
     assert offers(http)[steady] is True
     assert len(pods(stub, "target")) == 1
 
