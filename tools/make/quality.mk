@@ -1,6 +1,6 @@
 # What a machine can say about the code without running it.
 
-CODE := contracts operator orchestrator worker-image cli e2e tests tools benchmarks
+CODE := contracts operator orchestrator worker-image cli e2e tests tools benchmarks simulation
 PRESENT = $(wildcard $(CODE))
 
 .PHONY: lint

@@ -1,0 +1,40 @@
+"""That memory is in proportion to what lives: whatever the domain keeps is about a model, an endpoint or a job that is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulation.orchestrator import Orchestrator
+
+_FEW = 300
+"""What a line may keep beside those who wait."""
+
+
+class ViolationError(Exception):
+    """An invariant does not hold."""
+
+
+def check_bounds(orchestrator: Orchestrator) -> None:
+    """Raises ViolationError where something is kept that nobody needs any more."""
+    board, registry = orchestrator.board, orchestrator.board.registry
+    endpoints, models = registry._endpoints, registry._models
+    live = len(endpoints) + len(orchestrator.tasks)
+    _at_most("endpoints", len(endpoints), len(orchestrator.watch.known))
+    _at_most("endpoints by model", sum(map(len, registry._of_model.values())), len(endpoints))
+    _at_most("busy endpoints", len(registry._busy), len(orchestrator.tasks))
+    _at_most("records of endpoints", len(board.outliers._records), live)
+    _at_most("ejected endpoints", len(board.outliers._ejected), len(endpoints))
+    _at_most("lines", len(board._lines), len(models) + len(orchestrator.tasks))
+    _at_most("start times", len(registry._start_seconds), len(models))
+    _at_most("rates", len(registry.rates._latest), len(models))
+    _at_most("second tries", orchestrator.budget.under_way, len(orchestrator.tasks))
+    for name, line in board._lines.items():
+        _at_most(f"entries of the line of {name}", len(line._order), 2 * len(line) + _FEW)
+        _at_most(f"callers of the line of {name}", len(line._ends), 4 * len(line) + _FEW)
+
+
+def _at_most(what: str, there: int, allowed: int) -> None:
+    if there > allowed:
+        words = f"{there} {what} are kept where {allowed} can be of use"
+        raise ViolationError(words)

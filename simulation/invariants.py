@@ -1,0 +1,237 @@
+"""What must hold in every world, looked at as it happens."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NoReturn
+
+from simulation.bounds import ViolationError, check_bounds
+from simulation.cluster import Cluster
+from simulation.heap import Heap
+from simulation.patience import Patience
+from simulation.plan import Plan
+from stoker_orchestrator.domain.model import Model
+from stoker_orchestrator.domain.outliers import FIRST_STILL_SECONDS
+from stoker_orchestrator.domain.retries import WORKERS
+from stoker_orchestrator.domain.switchboard import Granted
+
+if TYPE_CHECKING:
+    from simulation.orchestrator import Orchestrator
+    from simulation.task import Attempt, Task
+
+_DETECTION_SECONDS = 60.0
+"""After so long at the latest a worker that does nothing is given up, where its usual time for a job allows it."""
+
+
+SLOWEST = 10.0
+"""A slow worker takes so many times as long."""
+
+
+def violate(words: str) -> NoReturn:
+    """Say that an invariant broke. Raises ViolationError."""
+    raise ViolationError(words)
+
+
+class Checker:
+    """Keeps its own books of grants and lines, apart from those of the domain."""
+
+    def __init__(self, heap: Heap, cluster: Cluster, plan: Plan) -> None:
+        self._heap = heap
+        self._cluster = cluster
+        self._plan = plan
+        self._holds: dict[int, str] = {}
+        self._load: dict[str, int] = defaultdict(int)
+        self._lines: dict[tuple[str, str, str], dict[int, Task]] = {}
+        self._touched: list[tuple[Orchestrator, str]] = []
+        self._open: dict[int, Task] = {}
+        self._patience: dict[Orchestrator, Patience] = {}
+        self.counts: dict[str, int] = defaultdict(int)
+        """How often what happened, for people and for the tests of the simulator itself."""
+
+    # What the orchestrators report.
+
+    def joined(self, orchestrator: Orchestrator) -> None:
+        """A process begins."""
+        self.counts["starts"] += 1
+        self._patience[orchestrator] = Patience(orchestrator)
+
+    def crashed(self, orchestrator: Orchestrator) -> None:
+        """A process is no more; its grants went with its jobs."""
+        self.counts["crashes"] += 1
+        del self._patience[orchestrator]
+        self._lines = {key: line for key, line in self._lines.items() if key[0] != orchestrator.name}
+
+    def arrived(self, task: Task) -> None:
+        """A job is taken."""
+        self._open[task.job.number] = task
+
+    def asked(self, task: Task) -> None:
+        """A job asks for a place."""
+        if not task.ask.again:
+            self._lines.setdefault(self._line(task), {})[task.job.number] = task
+        if task.ticket is not None:
+            self._patience[task.orchestrator].asked(task, task.ticket)
+        self._touch(task.orchestrator, task.model.name)
+
+    def left(self, task: Task) -> None:
+        """A job waits no longer."""
+        line = self._lines.get(self._line(task))
+        if line is not None:
+            line.pop(task.job.number, None)
+            if not line:
+                del self._lines[self._line(task)]
+        if task.ticket is not None:
+            self._patience[task.orchestrator].left(task.ticket)
+        self._touch(task.orchestrator, task.model.name)
+
+    def granted(self, task: Task, grant: Granted) -> None:
+        """A job has a place."""
+        job, endpoint = task.job, grant.endpoint
+        if job.number in self._holds:
+            violate(f"job {job.number} has a grant on {self._holds[job.number]} already and gets one on {endpoint.id}")
+        if endpoint.model != task.model.name or not endpoint.serving:
+            violate(f"job {job.number} of {task.model.name} goes to {endpoint.id}, which is not able to serve it")
+        if task.orchestrator.board.registry.endpoint(endpoint.id) is not endpoint:
+            violate(f"job {job.number} goes to {endpoint.id}, which is not there as far as told")
+        if endpoint.id in task.lost:
+            violate(f"job {job.number} meets {endpoint.id} again, which it was lost on")
+        if len(task.lost) >= WORKERS:
+            violate(f"job {job.number} is walked to a third worker")
+        self._in_order(task)
+        self._holds[job.number] = endpoint.id
+        self._load[endpoint.id] += 1
+        if self._load[endpoint.id] > endpoint.capacity:
+            violate(f"{endpoint.id} takes {endpoint.capacity} jobs and has {self._load[endpoint.id]} of ours")
+        self.left(task)
+        self.counts["grants"] += 1
+        longest = self._longest_run(job.cost) + _DETECTION_SECONDS
+        self._heap.after(longest, self._must_have_ended_try, task, grant, FIRST_STILL_SECONDS)
+
+    def released(self, attempt: Attempt) -> None:
+        """A place is free again."""
+        number, identity = attempt.task.job.number, attempt.grant.endpoint.id
+        if self._holds.pop(number, None) != identity:
+            violate(f"job {number} gives back {identity}, which it does not hold")
+        self._unload(identity)
+        self._touch(attempt.task.orchestrator, attempt.task.model.name)
+
+    def ended(self, task: Task) -> None:
+        """A job has its answer."""
+        number = task.job.number
+        held = self._holds.get(number)
+        if held is not None and task.job.ended == "broken":
+            del self._holds[number]
+            self._unload(held)
+        del self._open[number]
+        self.counts[task.job.ended] += 1
+
+    def changed(self, orchestrator: Orchestrator, name: str) -> None:
+        """An orchestrator was told about a model or a worker of it, or thinks otherwise of one."""
+        self._touch(orchestrator, name)
+
+    def woke(self, orchestrator: Orchestrator, name: str) -> None:
+        """An orchestrator asks for a first worker."""
+        if any(endpoint.coming for endpoint in orchestrator.board.registry.endpoints_of(name)):
+            waiting = orchestrator.board.waiting(name)
+            if not any(task.ask.excluded for task in orchestrator.tasks.values() if task.model.name == name):
+                violate(f"{name} is woken though a worker is coming; {waiting} wait")
+
+    def scaled(self, model: Model, replicas: int) -> None:
+        """Somebody asks for so many workers."""
+        self.counts["scaled"] += 1
+        if model.scaling is None or not 0 <= replicas <= model.scaling.most:
+            violate(f"{model.name} is scaled to {replicas}, which is out of its bounds")
+
+    def ticked(self, orchestrator: Orchestrator) -> None:
+        """An orchestrator let time pass."""
+        self._patience[orchestrator].check()
+        check_bounds(orchestrator)
+
+    # What is looked at after each step.
+
+    def step(self) -> None:
+        """Look at what the last step touched."""
+        if not self._touched:
+            return
+        touched, self._touched = self._touched, []
+        for orchestrator, name in touched:
+            if orchestrator.running:
+                self._patience[orchestrator].looked(name)
+                self._nobody_waits_in_vain(orchestrator, name)
+
+    def _nobody_waits_in_vain(self, orchestrator: Orchestrator, name: str) -> None:
+        line = orchestrator.board.line(name)
+        if not line:
+            return
+        free = [endpoint for endpoint in orchestrator.board.registry.endpoints_of(name) if endpoint.free]
+        if not free:
+            return
+        for waiting in line:
+            could = next((endpoint for endpoint in free if endpoint.id not in waiting.ask.excluded), None)
+            if could is not None:
+                violate(f"a job waits for {name} beside {could.id}, which is free")
+
+    def settled(self, orchestrator: Orchestrator) -> None:
+        """Faults are over for long enough: what is believed must be what is."""
+        registry, cluster = orchestrator.board.registry, self._cluster
+        coming = orchestrator.watch.under_way
+        believed = {each.id: (each.model, each.state, each.capacity) for each in registry.endpoints if _pod(each.id) not in coming}
+        true = {pod.identity: (pod.model, pod.state, pod.capacity) for pod in cluster.all_pods() if pod.name not in coming}
+        if believed != true:
+            odd = sorted(set(believed.items()) ^ set(true.items()))
+            violate(f"{orchestrator.name} believes otherwise than is true: {odd[:4]}")
+        known = {model.name: model for model in registry.models if model.name not in coming}
+        if known != {name: model for name, model in cluster.models.items() if name not in coming}:
+            violate(f"{orchestrator.name} believes in other models than there are")
+        ejected = [endpoint.id for endpoint in registry.endpoints if endpoint.ejected]
+        if ejected:
+            violate(f"{orchestrator.name} still ejects {ejected[:4]}, which live")
+
+    def over(self, orchestrators: list[Orchestrator]) -> None:
+        """Nobody sends jobs any more, and all must have ended."""
+        if self._open:
+            number, task = next(iter(self._open.items()))
+            violate(f"job {number} has not ended, and {len(self._open) - 1} others; it was lost on {task.lost}")
+        for orchestrator in orchestrators:
+            odd = [endpoint for endpoint in orchestrator.board.registry.endpoints if endpoint.in_flight or endpoint.work]
+            if odd or orchestrator.board.registry.busy or orchestrator.budget.under_way:
+                violate(f"{orchestrator.name} counts jobs where none are")
+
+    # How.
+
+    def _longest_run(self, cost: float) -> float:
+        return cost * self._plan.seconds_per_unit * SLOWEST
+
+    def _must_have_ended_try(self, task: Task, grant: Granted, excuse: float) -> None:
+        if not (task.open and task.attempt is not None and task.attempt.grant is grant):
+            return
+        if excuse and self._stands_still(grant.endpoint.id):
+            self._heap.after(excuse, self._must_have_ended_try, task, grant, 0.0)
+        else:
+            violate(f"job {task.job.number} runs on {grant.endpoint.id} without an end")
+
+    def _stands_still(self, identity: str) -> bool:
+        """A worker that answers and makes no step is given longer where nobody has seen a step of it."""
+        pod = self._cluster.pods.get(_pod(identity))
+        return pod is not None and pod.frozen is not None and not pod.hung
+
+    def _in_order(self, task: Task) -> None:
+        line = self._lines.get(self._line(task))
+        if not task.ask.again and line and next(iter(line)) != task.job.number:
+            violate(f"job {task.job.number} of {task.job.caller} is served before {next(iter(line))}")
+
+    def _line(self, task: Task) -> tuple[str, str, str]:
+        return task.orchestrator.name, task.model.name, task.job.caller
+
+    def _unload(self, identity: str) -> None:
+        self._load[identity] -= 1
+        if not self._load[identity]:
+            del self._load[identity]
+
+    def _touch(self, orchestrator: Orchestrator, name: str) -> None:
+        self._touched.append((orchestrator, name))
+
+
+def _pod(identity: str) -> str:
+    """The name of the pod that an endpoint is in."""
+    return identity.rpartition(".")[0]
