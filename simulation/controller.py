@@ -8,6 +8,7 @@ from stoker_orchestrator.domain.model import EndpointState
 
 _SETTLE_SECONDS = (0.02, 0.3)
 _BACK_OFF_SECONDS = 1.0
+_KUBELET_SECONDS = 1.0
 _EVICTION_SECONDS = 20.0
 """A node that says nothing for so long loses its pods. Real clusters take minutes; then worlds would need to be longer."""
 _NO_ROOM = "no node has a free GPU"
@@ -65,7 +66,7 @@ class Controller:
                 del self._homeless[pod.name]
                 self._cluster.bind(pod, node)
                 self._note_room(node)
-                self._heap.after(self._heap.chance.uniform(*self._plan.start_seconds), self._ready, pod, pod.restarts)
+                self._heap.after(self._heap.chance.uniform(*self._plan.start_seconds), self._loaded, pod, pod.restarts)
             elif not pod.no_room:
                 pod.no_room = _NO_ROOM
                 self._cluster.changed(pod)
@@ -79,14 +80,20 @@ class Controller:
         else:
             self._roomy.pop(node.name, None)
 
+    def _loaded(self, pod: Pod, restarts: int) -> None:
+        """The worker has loaded its model; its kubelet notices at the next probe."""
+        if pod.restarts == restarts:
+            pod.loaded = True
+            self._heap.after(self._heap.chance.uniform(0.0, _KUBELET_SECONDS), self._ready, pod, restarts)
+
     def _ready(self, pod: Pod, restarts: int) -> None:
-        """The kubelet saw that the worker has loaded its model."""
+        """The kubelet asks the worker whether it is ready."""
         if not self._is_there(pod) or pod.restarts != restarts or pod.state is not EndpointState.STARTING:
             return
         if not pod.listens:
             self._heap.after(_BACK_OFF_SECONDS, self._ready, pod, restarts)
             return
-        pod.state, pod.loaded = EndpointState.READY, True
+        pod.state = EndpointState.READY
         self._cluster.changed(pod)
         self.look_at(pod.model)
 
@@ -134,7 +141,7 @@ class Controller:
         pod.state, pod.loaded = EndpointState.STARTING, False
         self._cluster.changed(pod)
         again = _BACK_OFF_SECONDS + self._heap.chance.uniform(*self._plan.start_seconds)
-        self._heap.after(again, self._ready, pod, pod.restarts)
+        self._heap.after(again, self._loaded, pod, pod.restarts)
 
     def unready(self, pod: Pod) -> None:
         """The kubelet's probes fail: the worker hangs."""

@@ -14,7 +14,7 @@ from simulation.watch import Watch
 from simulation.workers import Workers
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.model import Endpoint
-from stoker_orchestrator.domain.outliers import Ejected, Probe, Readmitted
+from stoker_orchestrator.domain.outliers import Ejected, Probe, Pulse, Readmitted
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.retries import Quarantine, RetryBudget
 from stoker_orchestrator.domain.switchboard import Effect, Granted, Outcome, Refused, Switchboard, Wake
@@ -163,9 +163,10 @@ class Orchestrator:
                 attempt.give_up()
 
     def _probe(self, endpoint: Endpoint) -> None:
-        def answered(alive: bool, steps: int | None) -> None:  # noqa: FBT001 - the heap gives positions
+        def answered(pulse: Pulse) -> None:
             if self.running:
-                self.do(self.board.probed(endpoint.id, self.now, alive=alive, steps=steps))
+                self.do(self.board.probed(endpoint.id, pulse, self.now))
+                self._checker.changed(self, endpoint.model)
 
         self.workers.probe(endpoint.id, answered)
 

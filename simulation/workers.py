@@ -5,6 +5,7 @@ from collections.abc import Callable
 from simulation.cluster import Call, Cluster, Node, Pod, Work
 from simulation.heap import Heap
 from stoker_orchestrator.domain.model import EndpointState
+from stoker_orchestrator.domain.outliers import Pulse
 
 _LATENCY_SECONDS = (0.001, 0.02)
 _CONNECT_SECONDS = 5.0
@@ -100,18 +101,18 @@ class Workers:
         if job in pod.running and not pod.running[job].call.open:
             self._remove(pod, pod.running[job])
 
-    def probe(self, identity: str, answer: Callable[[bool, int | None], None]) -> None:
-        """Ask a worker whether it lives and how many steps it has made."""
+    def probe(self, identity: str, answer: Callable[[Pulse], None]) -> None:
+        """Ask a worker whether it lives, whether it is ready and how many steps it has made."""
         pod = self._listening(identity)
-        refused = pod is None
         silent = pod is not None and not pod.listens
-        self._heap.after(_PROBE_SECONDS if silent else self._latency(), self._pulse, None if refused else pod, answer)
+        self._heap.after(_PROBE_SECONDS if silent else self._latency(), self._pulse, pod, answer)
 
-    def _pulse(self, pod: Pod | None, answer: Callable[[bool, int | None], None]) -> None:
+    def _pulse(self, pod: Pod | None, answer: Callable[[Pulse], None]) -> None:
         if pod is None or not pod.listens or self._cluster.pods.get(pod.name) is not pod:
-            answer(False, None)  # noqa: FBT003 - whether it lives
+            answer(Pulse(alive=False))
         else:
-            answer(True, self._steps(pod))  # noqa: FBT003 - whether it lives
+            ready = pod.loaded and pod.state is not EndpointState.DRAINING
+            answer(Pulse(alive=True, ready=ready, steps=self._steps(pod)))
 
     def _steps(self, pod: Pod) -> int:
         until = pod.frozen if pod.frozen is not None else self._heap.now

@@ -143,3 +143,13 @@ def test_each_caller_gets_its_share_of_the_work_to_within_one_job(asked: list[tu
         done[caller] += cost
     assert len(made) == 0
     assert made.work == pytest.approx(0)
+
+
+def test_jobs_whose_callers_left_are_forgotten_while_the_line_never_empties() -> None:
+    made = line(Ask(1, "patient"))
+    for ticket in range(1, 1000):
+        made.join(ticket, Ask(1, "hasty"), now=1, start_timeout=60)
+        made.leave(ticket)
+
+    assert len(made._order) < 100
+    assert served(made) == [0]

@@ -80,11 +80,21 @@ def test_a_slow_worker_that_makes_steps_is_left_alone(endpoint: Endpoint) -> Non
     assert all(outliers.answered("a", number, now=number * 40.0) == [] for number in range(1, 20))
 
 
-def test_a_worker_that_has_made_no_step_yet_may_be_compiling(endpoint: Endpoint) -> None:
+def test_a_worker_that_has_made_no_step_yet_may_be_compiling_but_not_for_ever(endpoint: Endpoint) -> None:
     outliers = begun(endpoint)
     outliers.answered("a", 0, now=2)
 
-    assert outliers.answered("a", 0, now=600) == []
+    assert outliers.answered("a", 0, now=602) == []
+    assert outliers.answered("a", 0, now=602.1) == [Ejected(endpoint, "still")]
+
+
+def test_a_job_that_ends_on_an_endpoint_which_is_gone_leaves_no_record_of_it(endpoint: Endpoint) -> None:
+    outliers = begun(endpoint)
+    outliers.gone("a")
+    outliers.ended(endpoint)
+
+    assert outliers.answered("a", 1, now=2) == []
+    assert not outliers._records
 
 
 def test_an_ejected_endpoint_is_probed_ever_less_often_and_comes_back_with_its_first_answer(endpoint: Endpoint) -> None:

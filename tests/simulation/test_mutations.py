@@ -73,8 +73,8 @@ def test_a_step_that_is_left_out_is_found(owner: type, method: str, found: str, 
 def test_a_line_that_serves_the_latest_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     join = Line.join
 
-    def latest_first(line: Line, ticket: int, ask: Any, now: float, start_timeout: float) -> Any:
-        waiting = join(line, ticket, ask, now, start_timeout)
+    def latest_first(line: Line, *given: Any) -> Any:
+        waiting = join(line, *given)
         line._order.sort(reverse=True)
         line._order = [(-place, float(place), entry[2]) for place, entry in enumerate(reversed(line._order))]
         return waiting

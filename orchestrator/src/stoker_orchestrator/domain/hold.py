@@ -13,7 +13,7 @@ from stoker_orchestrator.domain.model import Endpoint
 _FIRST = -1.0
 """The tag of a job that was served already and lost its worker: before all others."""
 _FEW = 64
-"""So many callers are remembered beside those who wait."""
+"""So many callers, and jobs that have left, are remembered beside those who wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Line:
     def __init__(self, now: float, *, warm: bool) -> None:
         self.work = 0.0
         """Declared cost of all jobs in line."""
+        self.choosy = 0
+        """Jobs in line that must not meet some endpoint: those behind them may be served before them."""
         self._jobs: dict[int, Waiting] = {}
         self._order: list[tuple[float, float, int]] = []
         self._virtual = 0.0
@@ -86,6 +88,7 @@ class Line:
         job = self._jobs[ticket] = Waiting(ticket, ask, now - ask.waited, *limits, tag)
         heapq.heappush(self._order, (tag, job.joined, ticket))
         self.work += ask.cost
+        self.choosy += bool(ask.excluded)
         return job
 
     def leave(self, ticket: int) -> Waiting | None:
@@ -93,10 +96,14 @@ class Line:
         job = self._jobs.pop(ticket, None)
         if job is not None:
             self.work -= job.ask.cost
+            self.choosy -= bool(job.ask.excluded)
             if not self._jobs:
                 self.work, self._virtual = 0.0, 0.0
                 self._order.clear()
                 self._ends.clear()
+            elif len(self._order) > 2 * len(self._jobs) + _FEW:
+                self._order = [entry for entry in self._order if entry[2] in self._jobs]
+                heapq.heapify(self._order)
         return job
 
     def serve(self, choose: Callable[[Ask], Endpoint | None]) -> tuple[Waiting, Endpoint] | None:

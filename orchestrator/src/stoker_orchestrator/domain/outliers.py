@@ -19,6 +19,8 @@ STEPS_WITHOUT_PROGRESS = 3.0
 """A worker stands still when its steps stand for so many times what its slowest step took."""
 LEAST_STILL_SECONDS = 30.0
 """A worker may encode or compile between steps."""
+FIRST_STILL_SECONDS = 600.0
+"""It may compile for longer before its first step; a model's start may take as long."""
 _BACK_OFF_SECONDS = (2.0, 4.0, 8.0, 15.0)
 """Between probes of an ejected endpoint; one that recovers is back within the longest of them."""
 
@@ -87,7 +89,9 @@ class Outliers:
 
     def ended(self, endpoint: Endpoint) -> None:
         """A job ended there as it should."""
-        self._record(endpoint).failures = 0
+        record = self._records.get(endpoint.id)
+        if record is not None:
+            record.failures = 0
 
     def failed(self, endpoint: Endpoint) -> list[Judgement]:
         """The endpoint lost a job, or failed at it in a way that is its own fault."""
@@ -132,8 +136,9 @@ class Outliers:
                 record.slowest_step = max(record.slowest_step, (now - record.moved_at) / (steps - record.steps))
             record.steps, record.moved_at = steps, now
             return []
-        limit = max(LEAST_STILL_SECONDS, STEPS_WITHOUT_PROGRESS * record.slowest_step)
-        return [self._eject(record, "still")] if record.slowest_step and now - record.moved_at > limit else []
+        known = max(LEAST_STILL_SECONDS, STEPS_WITHOUT_PROGRESS * record.slowest_step)
+        limit = known if record.slowest_step else FIRST_STILL_SECONDS
+        return [self._eject(record, "still")] if now - record.moved_at > limit else []
 
     def silent(self, identity: str) -> list[Judgement]:
         """An endpoint did not answer a probe."""

@@ -1,6 +1,6 @@
 """Which models and endpoints exist, what is in flight on them, and how fast they are."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_orchestrator.domain.cost import Rates
@@ -11,6 +11,7 @@ _WEIGHT = 0.2
 _LEAST_PACE, _MOST_PACE = 0.1, 100.0
 _START_SECONDS = 30.0
 """How long a start is taken to last before one was seen."""
+_NONE: Mapping[str, Endpoint] = {}
 
 
 class Registry:
@@ -27,8 +28,10 @@ class Registry:
         self._by_name: list[Model] = []
         self._by_id: dict[tuple[Pipeline, str], list[Model]] = {}
         self._endpoints: dict[str, Endpoint] = {}
-        self._of_model: dict[str, list[Endpoint]] = {}
+        self._of_model: dict[str, dict[str, Endpoint]] = {}
         self._busy: dict[str, Endpoint] = {}
+        self._departed: dict[str, Endpoint] = {}
+        """Endpoints that are gone, with jobs of ours that have not ended yet."""
         self._start_seconds: dict[str, float] = {}
 
     def apply(self, event: FleetEvent, now: float) -> None:
@@ -54,9 +57,7 @@ class Registry:
     def _see(self, event: EndpointSeen, now: float) -> None:
         known = self._endpoints.get(event.id)
         if known is None:
-            known = Endpoint(event.id, event.model, event.address, since=now, idle_since=now)
-            self._endpoints[event.id] = known
-            self._of_model.setdefault(event.model, []).append(known)
+            known = self._added(event, now)
         elif known.state is not event.state:
             if (known.state, event.state) == (EndpointState.STARTING, EndpointState.READY):
                 self._started(event.model, now - known.since)
@@ -66,17 +67,32 @@ class Registry:
         known.no_room, known.pulse, known.trouble = event.no_room, event.pulse, event.trouble
         known.ahead = known.ahead and event.state is EndpointState.STARTING
 
+    def _added(self, event: EndpointSeen, now: float) -> Endpoint:
+        """An endpoint that was not there. One that had been told as gone too soon has its jobs still."""
+        added = self._departed.pop(event.id, None) or Endpoint(event.id, event.model, event.address)
+        added.since = added.idle_since = now
+        self._endpoints[event.id] = added
+        self._of_model.setdefault(added.model, {})[event.id] = added
+        if added.in_flight:
+            self._busy[event.id] = added
+        return added
+
     def _started(self, name: str, seconds: float) -> None:
+        if name not in self._models:
+            return
         mean = self._start_seconds.get(name, seconds)
         self._start_seconds[name] = mean + (seconds - mean) * _WEIGHT
 
     def _forget(self, identity: str) -> None:
         gone = self._endpoints.pop(identity, None)
         if gone is not None:
-            self._busy.pop(identity, None)
-            left = [endpoint for endpoint in self._of_model.pop(gone.model) if endpoint is not gone]
-            if left:
-                self._of_model[gone.model] = left
+            of_model = self._of_model[gone.model]
+            del of_model[identity]
+            if not of_model:
+                del self._of_model[gone.model]
+            gone.ejected = False
+            if self._busy.pop(identity, None) is not None:
+                self._departed[identity] = gone
 
     def _order(self) -> None:
         """Models by name, and by what jobs call them, so that a job need not look through all."""
@@ -119,13 +135,13 @@ class Registry:
         """The models of one pipeline, by name."""
         return [model for model in self._by_name if model.pipeline is pipeline]
 
-    def endpoints_of(self, name: str) -> Sequence[Endpoint]:
+    def endpoints_of(self, name: str) -> Collection[Endpoint]:
         """The endpoints of one model, in the order in which they came."""
-        return self._of_model.get(name, ())
+        return self._of_model.get(name, _NONE).values()
 
     def is_warm(self, name: str) -> bool:
         """Whether a worker has the model loaded and takes jobs."""
-        return any(endpoint.serving for endpoint in self._of_model.get(name, ()))
+        return any(endpoint.serving for endpoint in self.endpoints_of(name))
 
     def slots(self, name: str) -> int:
         """Jobs that the serving endpoints of a model take together."""
@@ -151,11 +167,14 @@ class Registry:
             endpoint.work = max(0.0, endpoint.work - cost)
         else:
             endpoint.work, endpoint.idle_since = 0.0, now
-            if self._busy.get(endpoint.id) is endpoint:
-                del self._busy[endpoint.id]
+            for those in (self._busy, self._departed):
+                if those.get(endpoint.id) is endpoint:
+                    del those[endpoint.id]
 
     def observe(self, endpoint: Endpoint, cost: float, seconds: float) -> None:
         """A job of this declared cost took so long on `endpoint`: what its model costs there, and how fast it is itself."""
+        if endpoint.model not in self._models:
+            return
         ratio = min(max(self.rates.observe(endpoint.model, endpoint.device, cost, seconds), _LEAST_PACE), _MOST_PACE)
         endpoint.pace += (ratio - endpoint.pace) * _WEIGHT
 

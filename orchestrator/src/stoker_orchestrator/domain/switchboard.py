@@ -88,7 +88,8 @@ class Switchboard:
                 if line is None:
                     line = self._lines[model.name] = Line(now, warm=self.registry.is_warm(model.name))
                 line.join(ticket, ask, now, model.start_timeout, self.registry.expected(model.name, ask.cost))
-                return [Wake(model.name)] if wake else []
+                effects: list[Effect] = [Wake(model.name)] if wake else []
+                return [*effects, *self._serve(model.name, now)] if line.choosy else effects
             case Refusal() as refusal:
                 return [Refused(ticket, refusal)]
 
