@@ -12,7 +12,6 @@ from simulation.batch import Summary, run_small
 from simulation.plan import Plan, draw, large
 from simulation.world import Report, World
 
-
 SEEDS = range(40)
 
 
