@@ -6,29 +6,39 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from stoker_orchestrator.adapters.fleets.port import Fleet, FleetError
+from stoker_orchestrator.adapters.fleets.port import Fleet
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.app.desk import LocalDesk, Slot
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.peers.desk import SwitchingDesk
 from stoker_orchestrator.app.publisher import Publisher
+from stoker_orchestrator.app.scaling import Scaler
 from stoker_orchestrator.domain.advertise import Advertiser
+from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
 from stoker_orchestrator.domain.events import FleetEvent
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import Endpoint, Model
 from stoker_orchestrator.domain.outliers import Ejected, Probe, Readmitted
+from stoker_orchestrator.domain.scaling import Scaling
 from stoker_orchestrator.domain.switchboard import Effect, Switchboard, Wake
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
-_WAKE_AGAIN_SECONDS = 2.0
 
 
 class Broker:
     """One switchboard, one fleet."""
 
-    def __init__(self, switchboard: Switchboard, fleet: Fleet, prober: Prober, advertiser: Advertiser, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        fleet: Fleet,
+        prober: Prober,
+        advertiser: Advertiser,
+        metrics: Metrics,
+        residency: float = RESIDENCY_SECONDS,
+    ) -> None:
         self.switchboard = switchboard
         self.registry = switchboard.registry
         self.local = LocalDesk(switchboard, metrics, self._act)
@@ -39,7 +49,7 @@ class Broker:
         self._fleet = fleet
         self._prober = prober
         self._metrics = metrics
-        self._woken: dict[str, float] = {}
+        self._scaler = Scaler(Scaling(switchboard, time.monotonic(), residency), fleet, metrics, lambda: self.leading, self._look)
         self._probed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,6 +59,7 @@ class Broker:
             group.create_task(self._fleet.run(self.apply))
             group.create_task(self._tick())
             group.create_task(self.publisher.run())
+            group.create_task(self._scaler.run())
 
     def apply(self, event: FleetEvent) -> None:
         """The fleet changed."""
@@ -70,7 +81,7 @@ class Broker:
     def _act(self, effect: Effect) -> None:
         match effect:
             case Wake(model):
-                self._wake(model)
+                self._scaler.wake(model)
             case Probe(endpoint):
                 self._begin(self._probe(endpoint))
             case Ejected(endpoint, reason):
@@ -85,25 +96,9 @@ class Broker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _wake(self, name: str) -> None:
-        """Ask once for a first worker."""
-        now = time.monotonic()
-        if not self.leading:
-            return  # the line is looked at again and again, and so will be by who leads next
-        if now - self._woken.get(name, -_WAKE_AGAIN_SECONDS) < _WAKE_AGAIN_SECONDS:
-            return
-        self._woken[name] = now
-        self._metrics.wakes.labels(name).inc()
-        self._begin(self._ask_fleet(name))
-
-    async def _ask_fleet(self, name: str) -> None:
-        model = self.registry.model(name)
-        if model is None or model.replicas > 0:
-            return
-        try:
-            await self._fleet.scale(name, 1, expected=model.replicas)
-        except FleetError as error:
-            log.warning("%s could not be woken, will be asked for again: %s", name, error)
+    def _look(self, name: str) -> None:
+        """What activity decided changed who can serve a model."""
+        self.local.do(self.switchboard.look(name, time.monotonic()))
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask once at a time, however often it is said to be due."""

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.names import ORCHESTRATOR_PORT
+from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
 
 
 def _decoded(value: Any) -> Any:
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
     line_limit: int = Field(default=1000, ge=1, description="Jobs that may wait for one model; more get a 429.")
     line_seconds: float = Field(
         default=600, gt=0, description="Seconds of declared work, for each slot of a model, that may wait; more gets a 429."
+    )
+    residency_seconds: float = Field(
+        default=RESIDENCY_SECONDS, ge=0, description="Seconds that a worker stays at least once it is ready, whatever is asked for."
     )
     drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

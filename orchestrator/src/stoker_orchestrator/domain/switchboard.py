@@ -109,7 +109,7 @@ class Switchboard:
         self.paused = False
         for line in self._lines.values():
             line.reorder()
-        return [effect for name in list(self._lines) for effect in self._look(name, now)]
+        return [effect for name in list(self._lines) for effect in self.look(name, now)]
 
     def adopt(self, endpoint: Endpoint, cost: float, now: float) -> Granted:
         """A job runs on `endpoint` already, granted by another orchestrator: its slot counts here from now on."""
@@ -136,13 +136,13 @@ class Switchboard:
         match event:
             case EndpointGone(identity):
                 self.outliers.gone(identity)
-                return self._look(known.model, now) if known is not None else []
+                return self.look(known.model, now) if known is not None else []
             case EndpointSeen():
-                return self._look(event.model, now)
+                return self.look(event.model, now)
             case ModelSeen(model):
-                return self._look(model.name, now)
+                return self.look(model.name, now)
             case ModelGone(name):
-                return self._look(name, now)
+                return self.look(name, now)
         return []
 
     def expire(self, now: float) -> list[Effect]:
@@ -161,28 +161,28 @@ class Switchboard:
         effects += self.outliers.due(self.registry.busy, now)
         return effects
 
-    def probed(self, identity: str, pulse: Pulse, now: float) -> list[Effect]:
-        """An endpoint answered a probe, or did not."""
-        endpoint = self.registry.endpoint(identity)
-        if endpoint is not None and endpoint.awaited:
-            endpoint.ahead = pulse.ready
-            return self._look(endpoint.model, now) if pulse.ready else []
-        judged = self.outliers.answered(identity, pulse.steps, now) if pulse.alive else self.outliers.silent(identity)
-        return self._judged(judged, now)
-
-    def _judged(self, judged: list[Probe | Ejected | Readmitted], now: float) -> list[Effect]:
-        effects: list[Effect] = list(judged)
-        for each in judged:
-            effects += self._look(each.endpoint.model, now)
-        return effects
-
-    def _look(self, name: str, now: float) -> list[Effect]:
+    def look(self, name: str, now: float) -> list[Effect]:
         """Something changed for a model: serve its line, or tell it that waiting is of no use."""
         line = self._lines.get(name)
         if line is None:
             return []
         line.turn(now, warm=self.registry.is_warm(name))
         return [*self._serve(name, now), *self._give_up(name)]
+
+    def probed(self, identity: str, pulse: Pulse, now: float) -> list[Effect]:
+        """An endpoint answered a probe, or did not."""
+        endpoint = self.registry.endpoint(identity)
+        if endpoint is not None and endpoint.awaited:
+            endpoint.ahead = pulse.ready
+            return self.look(endpoint.model, now) if pulse.ready else []
+        judged = self.outliers.answered(identity, pulse.steps, now) if pulse.alive else self.outliers.silent(identity)
+        return self._judged(judged, now)
+
+    def _judged(self, judged: list[Probe | Ejected | Readmitted], now: float) -> list[Effect]:
+        effects: list[Effect] = list(judged)
+        for each in judged:
+            effects += self.look(each.endpoint.model, now)
+        return effects
 
     def _too_late(self, name: str, model: Model | None) -> Refusal:
         words = f"no worker of {model.model_id if model else 'this model'} became free in time"

@@ -27,6 +27,7 @@ from stoker_contracts.resources.scaling import ScalingDecision, ScalingStatus
 from stoker_orchestrator.adapters.fleets import objects
 from stoker_orchestrator.adapters.fleets.objects import Item
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
+from stoker_orchestrator.adapters.fleets.sight import tell_sight
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelGone, ModelSeen, Synced
 from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import Model
@@ -81,6 +82,7 @@ class KubernetesFleet:
                 await pods.listed.wait()
                 sink(Synced())
                 group.create_task(self._keep_shown())
+                group.create_task(tell_sight((models, pods), sink))
         finally:
             await self._client.close()
 
@@ -107,15 +109,18 @@ class KubernetesFleet:
         await self._show(model)
 
     async def rank(self, endpoint: str, cost: int) -> None:
-        """Write the cost to the worker's pod, where the ReplicaSet controller looks for it."""
+        """Write the cost to the worker's pod, where the ReplicaSet controller looks for it, unless it stands there."""
         pod = endpoint.rpartition(".")[0]
-        if pod in self._pods:
+        if pod in self._pods and objects.deletion_cost(self._pods[pod]) != cost:
             patch = {"metadata": {"annotations": {names.ANNOTATION_DELETION_COST: str(cost)}}}
             await self._call(self._client.patch(Pod, pod, patch, patch_type=PatchType.MERGE))
 
     async def explain(self, model: str, decisions: Sequence[ScalingDecision]) -> None:
-        """Apply the decisions, and nothing else, to the resource's status."""
-        status = {"scaling": ScalingStatus(decisions=list(decisions)).wire()}
+        """Apply the decisions, and nothing else, to the resource's status, after those of earlier orchestrators."""
+        resource = self._resources.get(model)
+        if resource is None:
+            return
+        status = {"scaling": ScalingStatus(decisions=objects.last_decisions(resource, decisions)).wire()}
         await self._apply_status(model, status, names.FIELD_MANAGER_SCALING)
 
     async def report(self, model: str, endpoints: Sequence[Report]) -> None:
@@ -233,6 +238,8 @@ class _Follower:
         self._known: set[str] = set()
         self.listed = asyncio.Event()
         """Set once everything that was there at the start has been told."""
+        self.blind_since: float | None = None
+        """Since when the API server does not answer; None while it does."""
 
     async def run(self) -> None:
         """List, watch, list again; trouble costs a pause that grows while it goes on."""
@@ -243,8 +250,10 @@ class _Follower:
             try:
                 version = await self._list()
                 self.listed.set()
+                self.blind_since = None
                 await self._watch(version)
             except (httpx2.HTTPError, ValueError) as error:
+                self.blind_since = self.blind_since or time.monotonic()
                 if asyncio.get_running_loop().time() - began > longest:
                     pause = shortest
                 level = logging.WARNING if pause == shortest else logging.DEBUG

@@ -10,6 +10,7 @@ from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.quantities import seconds
 from stoker_contracts.resources.conditions import ConditionType, Reason
 from stoker_contracts.resources.endpoints import MAX_MESSAGE
+from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingDecision
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.domain.events import EndpointSeen
 from stoker_orchestrator.domain.health import Report
@@ -24,6 +25,8 @@ _HOPELESS = frozenset(
     }
 )  # fmt: skip
 """Reasons of ``Ready=False`` that waiting does not cure."""
+_DEVICE_LACKS = re.compile(r"Insufficient [^\s,]+/")
+"""The scheduler's words for a device of which nodes have some, but not enough free; its name has a domain."""
 _NOT_TAKEN = frozenset({Reason.NOT_ACCEPTED})
 """The same for containers that somebody else runs: all others follow from what is reported here."""
 
@@ -105,7 +108,16 @@ def endpoint(pod: Item) -> EndpointSeen | None:
     restarts = sum(each.get("restartCount", 0) for each in status.get("containerStatuses") or [])
     host = status.get("podIP")
     address = f"{_host(host)}:{names.WORKER_PORT}" if host else ""
-    return EndpointSeen(f"{meta['name']}.{restarts}", served, address, _capacity(pod), _state(pod))
+    return EndpointSeen(
+        f"{meta['name']}.{restarts}",
+        served,
+        address,
+        _capacity(pod),
+        _state(pod),
+        node=pod["spec"].get("nodeName") or "",
+        devices=_devices(pod),
+        no_room=_no_room(pod),
+    )
 
 
 def of_another(pod: Item, resource: Item) -> bool:
@@ -114,13 +126,29 @@ def of_another(pod: Item, resource: Item) -> bool:
     return owner is not None and owner != resource["metadata"]["uid"]
 
 
+def _container(pod: Item) -> Item:
+    return next((each for each in pod["spec"]["containers"] if each["name"] == names.WORKER_CONTAINER), {})
+
+
 def _capacity(pod: Item) -> int:
     """What the worker itself was told, which during a rollout is not what the ModelDeployment says now."""
-    for container in pod["spec"]["containers"]:
-        if container["name"] == names.WORKER_CONTAINER:
-            told = {each["name"]: each.get("value") for each in container.get("env") or []}
-            return int(told.get(Variable.CAPACITY) or 1)
-    return 1
+    told = {each["name"]: each.get("value") for each in _container(pod).get("env") or []}
+    return int(told.get(Variable.CAPACITY) or 1)
+
+
+def _devices(pod: Item) -> dict[str, int]:
+    """What a device plugin hands out: resources in whole numbers, whose names have a domain of somebody else."""
+    limits = (_container(pod).get("resources") or {}).get("limits") or {}
+    named = {name: str(count) for name, count in limits.items() if "/" in name and "kubernetes.io/" not in name}
+    return {name: int(count) for name, count in named.items() if count.isdigit() and int(count)}
+
+
+def _no_room(pod: Item) -> str:
+    """The scheduler's words, where it says that a device is lacking."""
+    scheduled = next((each for each in conditions(pod) if each["type"] == "PodScheduled"), {})
+    message = str(scheduled.get("message") or "")
+    hindered = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return message if hindered and _DEVICE_LACKS.search(message) else ""
 
 
 def _host(address: str) -> str:
