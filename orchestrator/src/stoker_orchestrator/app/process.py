@@ -153,7 +153,14 @@ def _fleet(settings: Settings) -> Fleet:
     if settings.fleet == "processes":
         from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand  # noqa: PLC0415 - only what is used
 
-        command = WorkerCommand(settings.models_dir, settings.worker_engine, settings.worker_env, settings.worker_start_seconds)
+        command = WorkerCommand(
+            settings.models_dir,
+            settings.worker_engine,
+            settings.worker_env,
+            settings.worker_start_seconds,
+            settings.workers_per_model,
+            settings.worker_idle_seconds,
+        )
         assert settings.models_config is not None  # noqa: S101 - the settings have checked it
         return ProcessFleet(settings.models_config, command)
     from stoker_orchestrator.adapters.fleets.kubernetes import KubernetesFleet  # noqa: PLC0415 - only what is used

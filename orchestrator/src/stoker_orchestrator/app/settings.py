@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     tokens_dir: Path | None = Field(
         default=None, description="Folder with the tokens of external containers, one file for each key, as a Secret is mounted."
     )
+    workers_per_model: int = Field(default=1, ge=1, description="processes: workers of one model at most.")
+    worker_idle_seconds: float = Field(
+        default=600, gt=0, description="processes: seconds without a job after which a worker that is not needed ends."
+    )
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
     body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")
     body_stall_seconds: float = Field(default=30, gt=0, description="Seconds without a byte from the caller; then it gets a 408.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS, effective
-from stoker_orchestrator.domain.model import Endpoint, Model
+from stoker_orchestrator.domain.model import Endpoint, EndpointState, Model
 from stoker_orchestrator.domain.registry import Registry
 
 _BIND_SECONDS = 10.0
@@ -126,9 +126,12 @@ class Placement:
                 continue
             endpoints = [each for each in self._registry.endpoints_of(model.name) if each.id not in taken]
             used = max((each.idle_since for each in endpoints), default=-math.inf)
-            resident = [each for each in endpoints if each.serving and now - each.since >= self._residency]
+            resident = [each for each in endpoints if self._resident(each, now)]
             found.append((used, model.name, resident[: self._spare(model)]))
         return [endpoint for _, _, endpoints in sorted(found, key=lambda each: each[:2]) for endpoint in endpoints]
+
+    def _resident(self, endpoint: Endpoint, now: float) -> bool:
+        return endpoint.state is EndpointState.READY and endpoint.serving and now - endpoint.since >= self._residency
 
     def _spare(self, model: Model) -> int:
         """Workers with a device above the least that is to run, less those that go already."""

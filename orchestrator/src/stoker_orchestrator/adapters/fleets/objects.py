@@ -1,5 +1,6 @@
 """What objects of the Kubernetes API say, in the orchestrator's words."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -76,8 +77,23 @@ def _scaling(spec: Item, *, warm: bool) -> Scaling | None:
 def _obstacle(found: Iterable[Item], hopeless: Collection[str]) -> Obstacle | None:
     for each in found:
         if each["type"] == ConditionType.READY and each["status"] == "False" and each["reason"] in hopeless:
-            return Obstacle(each["reason"], each.get("message", ""))
+            message = each.get("message", "")
+            of_room = each["reason"] == Reason.UNSCHEDULABLE and _DEVICE_LACKS.search(message) is not None
+            return Obstacle(each["reason"], message, of_room)
     return None
+
+
+def last_decisions(item: Item, made: Sequence[ScalingDecision]) -> list[ScalingDecision]:
+    """The last decisions of all orchestrators: those in the status of the resource and those `made` here, the newest last."""
+    told = ((item.get("status") or {}).get("scaling") or {}).get("decisions") or []
+    found = {each.time: each for each in [*map(ScalingDecision.model_validate, told), *made]}
+    return [found[time] for time in sorted(found)][-MAX_DECISIONS:]
+
+
+def deletion_cost(pod: Item) -> int:
+    """What its ending costs, as the pod says."""
+    told = (pod["metadata"].get("annotations") or {}).get(names.ANNOTATION_DELETION_COST, "0")
+    return int(told) if told.removeprefix("-").isdigit() else 0
 
 
 def reported(item: Item) -> list[dict[str, Any]]:

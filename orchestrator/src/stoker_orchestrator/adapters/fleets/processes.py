@@ -41,6 +41,10 @@ class WorkerCommand:
     engine: str = "diffusers"
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: float = 600.0
+    most: int = 1
+    """Workers of one model at a time."""
+    idle_seconds: float = 600.0
+    """Without a job for so long, workers end."""
 
 
 class ProcessFleet:
@@ -137,12 +141,17 @@ class ProcessFleet:
             warm=entry.warm,
             capacity=entry.capacity,
             replicas=len(self._keepers.get(entry.name, ())),
-            scaling=Scaling(least=int(entry.warm)) if not entry.urls else None,
+            scaling=self._scaling(entry),
             start_timeout=self._command.start_seconds,
             obstacle=self._obstacles.get(entry.name),
             price=price,
             urls=tuple(Url(each.url, each.capacity, each.token_key, each.token) for each in entry.urls),
         )
+
+    def _scaling(self, entry: ModelEntry) -> Scaling | None:
+        if entry.urls:
+            return None
+        return Scaling(int(entry.warm), self._command.most, self._command.idle_seconds)
 
     def _hindered(self, entry: ModelEntry, obstacle: Obstacle | None, sink: Sink) -> None:
         self._obstacles[entry.name] = obstacle
