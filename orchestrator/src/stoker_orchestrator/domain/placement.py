@@ -119,7 +119,8 @@ class Placement:
 
     def _candidates(self, lacking: set[str], now: float) -> list[Endpoint]:
         """Endpoints that may go now, those of the least recently used model first."""
-        taken = {each.id for room in self._rooms.values() for each in room.endpoints}
+        leaving = [each for room in self._rooms.values() for each in room.endpoints]
+        taken = {each.id for each in leaving}
         found: list[tuple[float, str, list[Endpoint]]] = []
         for model in self._registry.models:
             if model.name in lacking or not self._able(model.name):
@@ -127,19 +128,19 @@ class Placement:
             endpoints = [each for each in self._registry.endpoints_of(model.name) if each.id not in taken]
             used = max((each.idle_since for each in endpoints), default=-math.inf)
             resident = [each for each in endpoints if self._resident(each, now)]
-            found.append((used, model.name, resident[: self._spare(model)]))
+            promised = sum(each.model == model.name and each.coming for each in leaving)
+            found.append((used, model.name, resident[: max(0, self._spare(model) - promised)]))
         return [endpoint for _, _, endpoints in sorted(found, key=lambda each: each[:2]) for endpoint in endpoints]
 
     def _resident(self, endpoint: Endpoint, now: float) -> bool:
         return endpoint.state is EndpointState.READY and endpoint.serving and now - endpoint.since >= self._residency
 
     def _spare(self, model: Model) -> int:
-        """Workers with a device above the least that is to run, less those that go already."""
+        """Workers with a device above the least that is to run."""
         if model.scaling is None:
             return 0
         placed = sum(each.coming and not each.no_room for each in self._registry.endpoints_of(model.name))
-        promised = sum(each.model == model.name and each.coming for room in self._rooms.values() for each in room.endpoints)
-        return max(0, min(placed, effective(model)) - model.scaling.least - promised)
+        return max(0, min(placed, effective(model)) - model.scaling.least)
 
     def _choose(self, need: Mapping[str, int], candidates: list[Endpoint]) -> tuple[Endpoint, ...]:
         """The first that holds enough alone; else the first of one node that do together."""
@@ -156,16 +157,15 @@ class Placement:
 
     def _later(self, waiter: str, need: Mapping[str, int]) -> tuple[str, ...] | None:
         """The models that can make room some time; None where all together cannot. What ends already needs no name."""
+        left = {model.name: self._spare(model) for model in self._registry.models if model.name != waiter}
         nodes: dict[str, list[Endpoint]] = defaultdict(list)
-        for model in self._registry.models:
-            left = self._spare(model)
-            for endpoint in self._registry.endpoints_of(model.name):
-                ends = not endpoint.coming
-                if endpoint.no_room or (not ends and (model.name == waiter or left <= 0)):
-                    continue
-                left -= not ends
-                if need.keys() & endpoint.devices.keys():
-                    nodes[endpoint.node].append(endpoint)
+        for endpoint in self._registry.endpoints:
+            if endpoint.no_room or not need.keys() & endpoint.devices.keys():
+                continue
+            if endpoint.coming:
+                left[endpoint.model] = left.get(endpoint.model, 0) - 1
+            if not endpoint.coming or left[endpoint.model] >= 0:
+                nodes[endpoint.node].append(endpoint)
         for endpoints in nodes.values():
             if _enough(need, endpoints):
                 return tuple(dict.fromkeys(each.model for each in endpoints if each.coming))
