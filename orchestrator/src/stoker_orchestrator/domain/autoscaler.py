@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from stoker_contracts.resources.scaling import ScalingReason
@@ -21,7 +21,7 @@ class Load:
 
     waiting: int = 0
     seconds: float | None = None
-    endpoints: Sequence[Endpoint] = ()
+    endpoints: Collection[Endpoint] = ()
 
     @property
     def in_flight(self) -> int:

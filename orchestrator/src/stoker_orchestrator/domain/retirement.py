@@ -1,6 +1,6 @@
 """How workers leave: first they get no new job while others can take it; only when they are idle is the fleet asked to end them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving
@@ -51,7 +51,7 @@ class Retirement:
             for gone in memory.keys() - set(known):
                 del memory[gone]
 
-    def choose(self, standing: Sequence[Endpoint], excess: int, only: Collection[str] | None = None) -> list[Endpoint]:
+    def choose(self, standing: Collection[Endpoint], excess: int, only: Collection[str] | None = None) -> list[Endpoint]:
         """Who goes where so many are too much: who was chosen before, who takes no jobs, who is idle; at last who has least work.
 
         Those that have jobs are chosen only where no idle one is left. `only` names those that may go.
@@ -67,7 +67,7 @@ class Retirement:
     def _order(self, each: Endpoint) -> tuple[bool, int, float, float]:
         return each.leaving is Leaving.STAYS, each.in_flight, each.work, each.idle_since
 
-    def retire(self, going: Sequence[Endpoint], reason: str, now: float) -> list[Retired]:
+    def retire(self, going: Collection[Endpoint], reason: str, now: float) -> list[Retired]:
         """The first phase begins for those that are not in it."""
         fresh = [each for each in going if each.leaving is Leaving.STAYS]
         for each in fresh:
@@ -75,7 +75,7 @@ class Retirement:
             self._since[each.id] = now
         return [Retired(each.model, each.id, reason) for each in fresh]
 
-    def revive(self, staying: Sequence[Endpoint], reason: str) -> list[Revived]:
+    def revive(self, staying: Collection[Endpoint], reason: str) -> list[Revived]:
         """Those that were to go stay."""
         found = [each for each in staying if each.leaving is not Leaving.STAYS]
         for each in found:
@@ -83,14 +83,14 @@ class Retirement:
             self._since.pop(each.id, None)
         return [Revived(each.model, each.id, reason) for each in found]
 
-    def called_back(self, endpoints: Sequence[Endpoint]) -> list[Revived]:
+    def called_back(self, endpoints: Collection[Endpoint]) -> list[Revived]:
         """Those that took a job while they were to go, and so stay."""
         found = [each for each in endpoints if each.leaving is Leaving.STAYS and each.id in self._since]
         for each in found:
             del self._since[each.id]
         return [Revived(each.model, each.id, "Demand") for each in found]
 
-    def over(self, going: Sequence[Endpoint], drain_timeout: float, now: float) -> bool:
+    def over(self, going: Collection[Endpoint], drain_timeout: float, now: float) -> bool:
         """Whether the second phase may begin: all are idle or had their time, and the fleet knows that they go first."""
         return all(
             self._since[each.id] < now
@@ -99,7 +99,7 @@ class Retirement:
             for each in going
         )
 
-    def rank(self, endpoints: Sequence[Endpoint], now: float) -> list[Rank]:
+    def rank(self, endpoints: Collection[Endpoint], now: float) -> list[Rank]:
         """What the fleet is to be told. Of an endpoint that is new here it is not known what an earlier orchestrator said."""
         found: list[Rank] = []
         for each in endpoints:

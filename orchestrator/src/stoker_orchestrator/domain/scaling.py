@@ -3,7 +3,7 @@
 It changes nothing by itself: `look` says what the fleet is to be asked, and is told what came of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stoker_contracts.resources.scaling import ScalingReason
@@ -198,7 +198,7 @@ class Scaling:
         wanted = asked.replicas if asking and asked is not None and not asked.failed else effective(model)
         return _condemned(standing)[max(0, len(standing) - wanted) :]
 
-    def _revive(self, staying: Sequence[Endpoint], reason: str) -> list[Effect]:
+    def _revive(self, staying: Collection[Endpoint], reason: str) -> list[Effect]:
         revived = self._retirement.revive(staying, reason)
         return [*revived, *(Changed(name) for name in dict.fromkeys(each.model for each in revived))]
 
@@ -216,6 +216,6 @@ class Scaling:
         return effects
 
 
-def _condemned(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+def _condemned(endpoints: Collection[Endpoint]) -> list[Endpoint]:
     """Those that the fleet was asked to end, and that have not begun to."""
     return [each for each in endpoints if each.leaving is Leaving.CONDEMNED and each.state is not EndpointState.DRAINING]
