@@ -31,10 +31,10 @@ class Serving:
         settings = Settings(fleet="kubernetes", namespace=cluster.namespace)
         self.orchestrator = Orchestrator(settings, KubernetesFleet.connect(cluster.namespace, kubeconfig))
         self.registry = self.orchestrator.broker.registry
-        self._transport = httpx2.ASGITransport(self.orchestrator.app)
+        self.port = 0
 
     async def job(self) -> httpx2.Response:
-        async with httpx2.AsyncClient(transport=self._transport, base_url="http://o", timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=20) as client:
             return await client.post("/text-to-image", json=JOB)
 
     def address(self) -> str:
@@ -49,11 +49,13 @@ async def serving(cluster: Cluster, kubeconfig: Path) -> AsyncIterator[Serving]:
     task = asyncio.create_task(here.orchestrator.broker.run())
     try:
         await until(lambda: here.registry.synced)
+        here.port = await here.orchestrator.server.listen("127.0.0.1", 0)
         yield here
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await here.orchestrator.server.close()
         here.orchestrator._upstream.close()
 
 

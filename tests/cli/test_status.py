@@ -15,7 +15,6 @@ from stoker_orchestrator.domain.model import Obstacle
 from tests.support.fleet import model
 from tests.support.orchestrator import JOB, world
 from tests.support.ports import free_port
-from tests.support.served import served
 from tests.support.waiting import until
 from tests.support.workers import echo
 
@@ -27,9 +26,9 @@ async def run(*arguments: str, **environment: str) -> Result:
 
 
 async def test_it_shows_what_the_orchestrator_knows() -> None:
-    async with world(model("a"), model("b", obstacle=BROKEN)) as here, served(here.app) as url:
+    async with world(model("a"), model("b", obstacle=BROKEN)) as here:
         await here.worker("a-1", of="a", capacity=2)
-        found = await run("--url", url)
+        found = await run("--url", here.url)
 
     assert found.exit_code == 0
     assert found.output == (
@@ -54,11 +53,11 @@ async def test_the_document_tells_of_a_busy_worker_and_of_its_line() -> None:
         await release.wait()
         return await echo(request)
 
-    async with world() as here, served(here.app) as url:
+    async with world() as here:
         worker = await here.worker("w", held)
         jobs = [asyncio.create_task(here.post(json=JOB)) for _ in range(3)]
         await until(lambda: worker.requests and here.waiting == 2)
-        found = await run("--url", url, "--output", "json")
+        found = await run("--url", here.url, "--output", "json")
         release.set()
         await asyncio.gather(*jobs)
 
@@ -73,15 +72,15 @@ async def test_the_document_tells_of_a_busy_worker_and_of_its_line() -> None:
 
 @pytest.mark.parametrize("called", ["a", "org/a"])
 async def test_one_model_alone_is_shown_by_its_name_or_its_id(called: str) -> None:
-    async with world(model("a"), model("b")) as here, served(here.app) as url:
-        found = await run(called, "--output", "json", STOKER_URL=url)
+    async with world(model("a"), model("b")) as here:
+        found = await run(called, "--output", "json", STOKER_URL=here.url)
 
     assert [each["name"] for each in json.loads(found.output)["models"]] == ["a"]
 
 
 async def test_a_model_that_is_not_there_is_an_error_that_names_those_that_are() -> None:
-    async with world(model("a"), model("b")) as here, served(here.app) as url:
-        found = await run("c", "--url", url)
+    async with world(model("a"), model("b")) as here:
+        found = await run("c", "--url", here.url)
 
     assert (found.exit_code, found.output) == (1, "Error: There is no model 'c'. There are: a, b.\n")
 
@@ -104,8 +103,8 @@ async def test_what_is_no_url_is_refused_with_an_example(url: str) -> None:
 
 
 async def test_a_watch_tells_changes_until_it_is_interrupted_and_ends_cleanly() -> None:
-    async with world(model("a")) as here, served(here.app) as url:
-        command = (sys.executable, "-m", "stoker_cli", "status", "--url", url, "--watch", "--output", "json")
+    async with world(model("a")) as here:
+        command = (sys.executable, "-m", "stoker_cli", "status", "--url", here.url, "--watch", "--output", "json")
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
         assert process.stdout is not None

@@ -22,7 +22,7 @@ async def outcome(**request: Any) -> httpx2.Response:
         answer = await here.client.post(request.pop("path", "/text-to-image"), **request)
         assert worker.requests == []
         assert (await here.post(json=JOB)).status_code == 200
-        assert here.orchestrator.jobs._budget.used == 0
+        assert here.orchestrator.budget.used == 0
         assert here.orchestrator.jobs.in_flight == 0
     return answer
 

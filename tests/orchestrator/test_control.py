@@ -60,9 +60,10 @@ async def test_jobs_go_on_while_the_fleet_cannot_be_asked() -> None:
 async def test_it_is_ready_after_the_first_full_list_and_not_while_it_stops() -> None:
     async with world() as here:
         ready = await here.client.get("/readyz")
-        here.orchestrator.jobs.accepting = False
+        here.orchestrator.server.wind_down()
         stopping = await here.client.get("/readyz")
-        refused = await here.post(json=JOB)
+        async with here.caller() as another:
+            refused = await another.post("/text-to-image", json=JOB)
 
     assert (ready.status_code, stopping.status_code) == (200, 503)
     assert code(refused) == (503, "stopping")

@@ -1,6 +1,5 @@
 """Which model a request means, and how its body travels, over real HTTP to workers on loopback."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from stoker_contracts.pipelines import Pipeline
 from tests.support.fleet import model
 from tests.support.orchestrator import JOB, code, world
+from tests.support.raw import Caller, request
 
 
 async def test_a_job_reaches_a_worker_and_the_answer_its_caller() -> None:
@@ -95,7 +95,7 @@ async def test_a_large_body_lies_in_a_file_and_its_bytes_are_given_back() -> Non
         worker = await here.worker("w")
         body = bytes(range(256)) * 8192
         answer = await here.client.post("/text-to-image", content=body, headers={"Stoker-Model": "org/m"})
-        budget = here.orchestrator.jobs._budget.used
+        budget = here.orchestrator.budget.used
 
     assert answer.status_code == 200
     assert worker.requests[0][2] == body
@@ -126,16 +126,9 @@ async def test_bodies_past_the_common_budget_are_a_503() -> None:
 
 
 async def test_a_caller_who_stops_sending_is_a_408() -> None:
-    sent: list[Any] = []
+    async with world(body_stall_seconds=0.01) as here, Caller(here.url) as caller:
+        caller.say(request(body=b"{", length=100))
+        answer = await caller.answer()
 
-    async def never() -> Any:
-        await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async with world(body_stall_seconds=0.01) as here:
-        scope = {"type": "http", "method": "POST", "path": "/text-to-image", "headers": []}
-        await here.app(scope, never, send)
-
-    assert sent[0]["status"] == 408
+    assert (answer.status, answer.code) == (408, "stalled")
+    assert answer.headers["connection"] == "close"

@@ -1,4 +1,4 @@
-"""The orchestrator's ASGI application in process, with a fleet that a test plays and workers over real HTTP on loopback."""
+"""An orchestrator in process on a port of loopback, with a fleet that a test plays and workers over real HTTP."""
 
 import asyncio
 import contextlib
@@ -25,9 +25,18 @@ class World:
     def __init__(self, stack: AsyncExitStack, settings: Settings, fleet: PlayedFleet) -> None:
         self.orchestrator = Orchestrator(settings, fleet)
         self.fleet = fleet
-        self.app = self.orchestrator.app
-        self.client = httpx2.AsyncClient(transport=httpx2.ASGITransport(self.app), base_url="http://o", timeout=20)
+        self.url = ""
+        self.client = httpx2.AsyncClient()
         self._stack = stack
+
+    async def listen(self) -> None:
+        """Serve, and make a client of what is served."""
+        self.url = f"http://127.0.0.1:{await self.orchestrator.server.listen('127.0.0.1', 0)}"
+        self.client = self.caller()
+
+    def caller(self) -> httpx2.AsyncClient:
+        """One more client, with connections of its own; the test closes it."""
+        return httpx2.AsyncClient(base_url=self.url, timeout=20)
 
     async def worker(
         self, identity: str, behaviour: Behaviour = echo, of: str = "m", capacity: int = 1, *, deaf: bool = False
@@ -60,6 +69,7 @@ async def world(*models: Model, **settings: Any) -> AsyncIterator[World]:
         made = World(stack, Settings(fleet="kubernetes", namespace="n", **settings), fleet)
         following = asyncio.create_task(made.orchestrator.broker.run())
         await until(lambda: made.orchestrator.broker.registry.synced)
+        await made.listen()
         try:
             yield made
         finally:
@@ -68,6 +78,7 @@ async def world(*models: Model, **settings: Any) -> AsyncIterator[World]:
                 await following
             await made.orchestrator._prober.close()
             await made.client.aclose()
+            await made.orchestrator.server.close()
             made.orchestrator._upstream.close()
 
 

@@ -6,7 +6,8 @@ needs: POST, a kept connection, an answer that is read as it comes and slows the
 
 import asyncio
 from collections import deque
-from typing import cast
+from collections.abc import Callable
+from typing import Protocol, cast
 
 import httptools
 
@@ -24,6 +25,19 @@ class WorkerLostError(Exception):
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
+
+
+class Sink(Protocol):
+    """Where the body of an answer goes."""
+
+    def write(self, data: bytes) -> bool:
+        """Take some of it; False asks for a pause."""
+
+    def finish(self, data: bytes = b"") -> None:
+        """Take the last of it."""
+
+    def when_writable(self, act: Callable[[], None]) -> None:
+        """Call `act` once when the pause is over."""
 
 
 class Connection(asyncio.Protocol):
@@ -45,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._held = 0
         self._reading = True
+        self._sink: Sink | None = None
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.silent = True
@@ -92,10 +107,48 @@ class Connection(asyncio.Protocol):
             await self._news()
         chunk = self._chunks.popleft()
         self._held -= len(chunk)
-        if not self._reading and self._held < _RESUME_BYTES and self._transport is not None:
+        if self._held < _RESUME_BYTES:
+            self._read_on()
+        return chunk
+
+    async def pass_to(self, sink: Sink) -> None:
+        """Give what is left of the answer to `sink` as it comes and is taken. Raises what ended the exchange before."""
+        held = b"".join(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        if not self.whole:
+            self._sink = sink
+            try:
+                self._give(sink, held)
+                await self._last_byte()
+            finally:
+                self._sink = None
+            held = b""
+        self._read_on()
+        sink.finish(held)
+
+    async def _last_byte(self) -> None:
+        while not self.whole:
+            if self._error is not None:
+                raise self._error
+            await self._news()
+
+    def _give(self, sink: Sink, data: bytes) -> None:
+        if not sink.write(data):
+            self._pause()
+            sink.when_writable(self._read_on)
+        else:
+            self._read_on()
+
+    def _pause(self) -> None:
+        if self._reading and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if not self._reading and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
-        return chunk
 
     def fail(self, error: Exception) -> None:
         """End the exchange and the connection; whoever waits for the answer gets `error`."""
@@ -139,7 +192,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.fail(WorkerLostError("the worker's answer is not HTTP"))
-        self._wake()
+        if self._sink is None or self.whole:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's own signature
         """The worker, or the way to it, is gone."""
@@ -175,11 +229,13 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Some of the body."""
+        if self._sink is not None:
+            self._give(self._sink, data)
+            return
         self._chunks.append(data)
         self._held += len(data)
-        if self._held > HELD_BYTES and self._reading and self._transport is not None:
-            self._reading = False
-            self._transport.pause_reading()
+        if self._held > HELD_BYTES:
+            self._pause()
 
     def on_message_complete(self) -> None:
         """The answer is whole."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from stoker_orchestrator.adapters.address import Address, parsed
-from stoker_orchestrator.adapters.connection import Connection, WorkerLostError
+from stoker_orchestrator.adapters.connection import Connection, Sink, WorkerLostError
 
 __all__ = ["Answer", "Upstream", "WorkerLostError"]
 
@@ -23,6 +23,7 @@ KEEP_SECONDS = 30.0
 """How long a connection is kept without a job; shorter than a worker keeps it."""
 _STALE_SECONDS = 1.0
 """A kept connection that the worker had closed fails at once; what fails later was a job under way."""
+_MIDWAY = "the worker went away in the middle of its answer"
 _PROBES = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """A worker whose node is gone without a word is noticed in 30 s."""
 
@@ -46,8 +47,14 @@ class Answer:
         try:
             return await self.connection.read()
         except WorkerLostError as error:
-            message = "the worker went away in the middle of its answer"
-            raise WorkerLostError(message) from error
+            raise WorkerLostError(_MIDWAY) from error
+
+    async def pass_to(self, sink: Sink) -> None:
+        """Give the rest of the body to `sink` as it comes. Raises WorkerLostError when it breaks off."""
+        try:
+            await self.connection.pass_to(sink)
+        except WorkerLostError as error:
+            raise WorkerLostError(_MIDWAY) from error
 
     async def everything(self) -> bytes:
         """The body at once, for short ones."""

@@ -4,15 +4,10 @@ At most 256 KiB of a job are in memory; what goes beyond lies in a temporary fil
 """
 
 import asyncio
-import contextlib
+import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import IO
-
-from stoker_orchestrator.app.asgi import Message, Receive
-from stoker_orchestrator.app.interruption import Interruption
-from stoker_orchestrator.app.timers import CoarseTimers
 
 MEMORY_BYTES = 256 * 1024
 _CHUNK = 64 * 1024
@@ -38,6 +33,10 @@ class CallerGoneError(Exception):
     """The caller hung up."""
 
 
+class BrokenBodyError(Exception):
+    """The body is not framed as HTTP wants it."""
+
+
 @dataclass(slots=True)
 class Budget:
     """Bytes that all bodies may keep together."""
@@ -57,36 +56,46 @@ class Budget:
 
 
 class Body:
-    """One request's body. `begun` is set once its first part is there, `whole` once its last byte is."""
+    """One request's body. `whole` is set once its last byte is there.
 
-    __slots__ = (
-        "_budget", "_failure", "_file", "_grown", "_limit", "_memory", "_pump", "_receive", "_stall_seconds", "_timers",
-        "begun", "gone", "size", "whole",
-    )  # fmt: skip
+    The connection gives it its bytes by `feed`, `end` and `fail`; `failed` is called once with what went wrong.
+    """
 
-    def __init__(self, receive: Receive, limit: int, budget: Budget, stall_seconds: float, timers: CoarseTimers) -> None:
-        self._receive = receive
+    __slots__ = ("_budget", "_failure", "_file", "_last", "_limit", "_memory", "_waiting", "failed", "size", "whole")
+
+    def __init__(self, limit: int, budget: Budget) -> None:
         self._limit = limit
         self._budget = budget
-        self._stall_seconds = stall_seconds
-        self._timers = timers
-        self._memory = bytearray()
-        self._file: IO[bytes] | None = None
-        self._pump: asyncio.Task[None] | None = None
-        self._grown: asyncio.Event | None = None
+        self._memory: bytes | bytearray = b""
+        self._file = -1
+        self._last = b""
+        self._waiting: list[asyncio.Future[None]] | None = None
         self._failure: Exception | None = None
+        self.failed: Callable[[Exception], None] | None = None
         self.size = 0
-        self.begun = False
         self.whole = False
-        self.gone = False
 
-    async def start(self) -> None:
-        """Read the first part, however long it takes; when that is all, nothing runs beside the job."""
-        self._take_in(await self._receive())
-        self.begun = True
-        if not self.whole:
-            self._grown = asyncio.Event()
-            self._pump = asyncio.create_task(self._read_on(self._grown))
+    def feed(self, data: bytes) -> None:
+        """The next bytes. What comes after a failure is forgotten."""
+        if self._failure is None:
+            try:
+                self._keep(data)
+            except (BodyTooLargeError, BudgetSpentError) as error:
+                self.fail(error)
+            self._wake()
+
+    def end(self) -> None:
+        """There are no more bytes."""
+        self.whole = self._failure is None
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """The body will not become whole."""
+        if self._failure is None and not self.whole:
+            self._failure = error
+            self._wake()
+            if self.failed is not None:
+                self.failed(error)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body from its first byte, as far as it is there and then as it comes; may be called again."""
@@ -100,13 +109,11 @@ class Body:
                 raise self._failure
             if self.whole:
                 return
-            assert self._grown is not None  # noqa: S101 - the body has been started
-            self._grown.clear()
-            await self._grown.wait()
+            await self._news()
 
     def in_memory(self) -> bytes | None:
         """The whole body, where it is there and short enough to lie in memory."""
-        return bytes(self._memory) if self.whole and self._file is None else None
+        return bytes(self._memory) if self.whole and self._file < 0 else None
 
     def head(self) -> bytes:
         """What lies in memory of the body: its beginning."""
@@ -114,64 +121,59 @@ class Body:
 
     async def finished(self) -> None:
         """Wait until the body is whole. Raises what went wrong with it."""
-        if not self.whole:
-            async for _ in self.chunks():
-                pass
+        while not self.whole:
+            if self._failure is not None:
+                raise self._failure
+            await self._news()
 
-    async def hang_up(self) -> None:
-        """Wait until the caller is gone. The body must be whole."""
-        while not self.gone:
-            message = await self._receive()
-            self.gone = message["type"] == "http.disconnect"
-
-    async def close(self) -> None:
+    def close(self) -> None:
         """Forget everything."""
-        if self._pump is not None:
-            self._pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pump
-        if self._file is not None:
-            self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
         self._budget.give_back(self.size)
-        self.size = 0
+        self.size, self._memory, self._last = 0, b"", b""
 
-    async def _read_on(self, grown: asyncio.Event) -> None:
-        try:
-            with Interruption() as interruption:
-                while not self.whole:
-                    self._timers.start(self, self._stall_seconds, lambda: interruption.stop(StalledError()))
-                    self._take_in(await self._receive())
-                    grown.set()
-        except (BodyTooLargeError, BudgetSpentError, StalledError, CallerGoneError) as error:
-            self._failure = error
-            grown.set()
-        finally:
-            self._timers.cancel(self)
+    async def _news(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting = [*(self._waiting or ()), future]
+        await future
 
-    def _take_in(self, message: Message) -> None:
-        if message["type"] == "http.disconnect":
-            self.gone = True
-            raise CallerGoneError
-        self._keep(message.get("body", b""))
-        self.whole = not message.get("more_body", False)
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            for future in self._waiting:
+                if not future.done():
+                    future.set_result(None)
+            self._waiting = None
 
     def _keep(self, data: bytes) -> None:
-        if self.size + len(data) > self._limit:
+        size = self.size + len(data)
+        if size > self._limit:
             raise BodyTooLargeError(self._limit)
         self._budget.take(len(data))
-        self.size += len(data)
-        if self._file is None and len(self._memory) + len(data) <= MEMORY_BYTES:
-            self._memory += data
-            return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._file.seek(0, 2)
-        self._file.write(data)
+        if self._file < 0 and size <= MEMORY_BYTES:
+            self._memory = data if not self.size else self._joined(data)
+        else:
+            self._spill(data)
+        self.size, self._last = size, data
+
+    def _joined(self, data: bytes) -> bytearray:
+        """Most bodies come in one piece, which is kept as it is."""
+        if not isinstance(self._memory, bytearray):
+            self._memory = bytearray(self._memory)
+        self._memory += data
+        return self._memory
+
+    def _spill(self, data: bytes) -> None:
+        if self._file < 0:
+            with tempfile.TemporaryFile(buffering=0) as file:
+                self._file = os.dup(file.fileno())
+        os.pwrite(self._file, data, self.size - len(self._memory))
 
     def _at(self, place: int) -> bytes:
-        """Some bytes from `place` on: memory holds the head, the file the rest."""
+        """Some bytes from `place` on: memory holds the head, the file the rest. Who keeps up needs to look into neither."""
+        if place == self.size - len(self._last):
+            return self._last
         if place < len(self._memory):
             return bytes(self._memory[place : place + _CHUNK])
-        assert self._file is not None  # noqa: S101 - bytes beyond memory are in the file
-        self._file.seek(place - len(self._memory))
-        return self._file.read(_CHUNK)
+        return os.pread(self._file, _CHUNK, place - len(self._memory))

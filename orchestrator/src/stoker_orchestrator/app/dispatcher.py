@@ -1,35 +1,51 @@
-"""The first thing that a request meets: jobs go straight to the raw job path, the rest to FastAPI."""
+"""The first thing that a request meets: jobs go straight to the job path, the rest to FastAPI."""
 
-from stoker_contracts.names import HEADER_REQUEST_ID
-from stoker_orchestrator.app.asgi import App, Message, Receive, Scope, Send
-from stoker_orchestrator.app.jobs import JobRoutes, request_id
-from stoker_orchestrator.app.target import job_path
+import asyncio
+
+from stoker_contracts.pipelines import BY_ROUTE
+from stoker_orchestrator.app.failures import REFUSING, refusal_for
+from stoker_orchestrator.app.jobs import REQUEST_ID, JobRoutes, request_id
+from stoker_orchestrator.app.replies import send_refusal
+from stoker_orchestrator.app.serving.exchange import Exchange
+from stoker_orchestrator.app.serving.framework import App, serve_by
+from stoker_orchestrator.app.target import Path, job_path
+from stoker_orchestrator.domain.admission import Refusal
 
 
 class Dispatcher:
-    """The ASGI application of the orchestrator."""
+    """Answers all requests of the orchestrator."""
 
     def __init__(self, jobs: JobRoutes, control: App) -> None:
         self._jobs = jobs
         self._control = control
+        self._plain = {route.encode(): Path(pipeline) for route, pipeline in BY_ROUTE.items()}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, exchange: Exchange) -> None:
         """Send the request where it belongs."""
-        path = job_path(scope["path"]) if scope["type"] == "http" else None
+        path = self._plain.get(exchange.target) or job_path(exchange.path)
         if path is not None:
-            await self._jobs(scope, receive, send, path)
-        elif scope["type"] == "http":
-            await self._control(scope, receive, _identified(send, request_id(dict(scope["headers"]))))
+            await self._jobs.serve(exchange, path)
         else:
-            await self._control(scope, receive, send)
+            await self._serve_control(exchange)
+
+    def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Answer what is no request."""
+        send_refusal(exchange, refusal, _identified(exchange))
+
+    async def _serve_control(self, exchange: Exchange) -> None:
+        try:
+            await serve_by(self._control, exchange, _identified(exchange))
+        except REFUSING as error:
+            self._tell(exchange, error)
+        except asyncio.CancelledError as cancellation:
+            self._tell(exchange, exchange.ended_by(cancellation))
+
+    def _tell(self, exchange: Exchange, error: Exception) -> None:
+        refusal = refusal_for(error)
+        if refusal is not None and not exchange.started:
+            self.refuse(exchange, refusal)
 
 
-def _identified(send: Send, identity: str) -> Send:
-    """`send` with the request's id among the headers: a request for a pipeline that does not exist has one, too."""
-
-    async def with_id(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), (HEADER_REQUEST_ID.lower().encode(), identity.encode())]
-        await send(message)
-
-    return with_id
+def _identified(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """A request for a pipeline that does not exist has an id, too."""
+    return [(REQUEST_ID, request_id(exchange.headers).encode())]

@@ -68,13 +68,12 @@ class Forwarder:
     async def _answer(self, job: Job, answer: Answer, body: bytes) -> None:
         head = [header for header in answer.headers if header[0] in _PASSED_BACK]
         head += job.told
-        job.status, job.started, job.reason = answer.status, True, "answered"
-        await job.send({"type": "http.response.start", "status": answer.status, "headers": head})
-        part = body or await answer.read()
-        while not answer.done:
-            await job.send({"type": "http.response.body", "body": part, "more_body": True})
-            part = await answer.read()
-        await job.send({"type": "http.response.body", "body": part})
+        job.status, job.reason = answer.status, "answered"
+        job.reply.start(answer.status, head)
+        if body:
+            job.reply.finish(body)
+        else:
+            await answer.pass_to(job.reply)
 
 
 def _onward(job: Job) -> list[tuple[bytes, bytes]]:

@@ -8,9 +8,8 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 
@@ -21,12 +20,14 @@ from stoker_orchestrator.adapters.health import HealthCheck
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.adapters.tokens import Tokens
 from stoker_orchestrator.adapters.upstream import Upstream
+from stoker_orchestrator.app.body import Budget
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.control import VERSION, create_control
 from stoker_orchestrator.app.dispatcher import Dispatcher
-from stoker_orchestrator.app.gathering import GatheringProtocol
 from stoker_orchestrator.app.jobs import JobRoutes
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.app.serving.server import Server
+from stoker_orchestrator.app.serving.shared import Limits as Connections
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.admission import Limits
 from stoker_orchestrator.domain.advertise import Advertiser
@@ -37,14 +38,6 @@ from stoker_orchestrator.domain.switchboard import Switchboard
 log = logging.getLogger(__name__)
 
 EXIT_SETTINGS = 2
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: jobs under way are finished first."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Orchestrator:
@@ -62,16 +55,15 @@ class Orchestrator:
         self.broker = Broker(switchboard, urls, self._prober, advertiser, self.metrics, settings.residency_seconds)
         self._upstream = Upstream(urls.authorization, trust)
         self.jobs = JobRoutes(self.broker, self._upstream, settings, self.metrics)
+        self.budget = Budget(settings.body_budget_bytes)
+        control = create_control(self.broker.publisher, self.metrics, self._is_ready, self._look)
+        limits = Connections(settings.max_connections, stall=settings.body_stall_seconds, body=settings.max_body_bytes)
+        self.server = Server(Dispatcher(self.jobs, control), limits, self.budget)
         self._stopping = asyncio.Event()
         self.metrics.fleet.look = self._look
 
-    @property
-    def app(self) -> Dispatcher:
-        """The ASGI application."""
-        return Dispatcher(self.jobs, create_control(self.broker.publisher, self.metrics, self._is_ready, self._look))
-
     def _is_ready(self) -> bool:
-        return self.broker.registry.synced and self.jobs.accepting
+        return self.broker.registry.synced and not self.server.stopping
 
     def _may_work(self, identity: str) -> bool:
         """Whether a job may run on an endpoint now. Only who leads knows of those that other orchestrators sent there."""
@@ -83,25 +75,21 @@ class Orchestrator:
 
     async def run(self) -> int:
         """Serve until asked to stop, then let jobs finish."""
-        settings = self._settings
-        server = _Server(
-            uvicorn.Config(
-                self.app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off", ws="none",
-                timeout_graceful_shutdown=5, timeout_keep_alive=75, proxy_headers=False, server_header=False,
-                http=GatheringProtocol,
-            )
-        )  # fmt: skip
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         _spare_the_collector()
+        try:
+            await self.server.listen(self._settings.host, self._settings.port)
+        except OSError as error:
+            log.error("%s:%s cannot be listened on: %s", self._settings.host, self._settings.port, error.strerror)  # noqa: TRY400 - said in words
+            return 1
         following = asyncio.create_task(self.broker.run())
-        serving = asyncio.create_task(server.serve())
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait((following, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         await self._finish_jobs()
-        server.should_exit = True
-        await serving
+        await self.server.close()
         failed = following.done() and not following.cancelled() and following.exception() is not None
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
@@ -111,7 +99,7 @@ class Orchestrator:
         return 1 if failed else 0
 
     async def _finish_jobs(self) -> None:
-        self.jobs.accepting = False
+        self.server.wind_down()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_seconds):
                 while self.jobs.in_flight:  # noqa: ASYNC110 - counted by the job path, once a request

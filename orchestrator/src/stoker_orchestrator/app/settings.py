@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
     body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")
     body_stall_seconds: float = Field(default=30, gt=0, description="Seconds without a byte from the caller; then it gets a 408.")
+    max_connections: int = Field(default=4096, ge=1, description="Connections of callers; more get a 503.")
     line_limit: int = Field(default=1000, ge=1, description="Jobs that may wait for one model; more get a 429.")
     line_seconds: float = Field(
         default=600, gt=0, description="Seconds of declared work, for each slot of a model, that may wait; more gets a 429."

@@ -1,0 +1,297 @@
+"""One connection of a caller: requests are parsed as they come and answered one after the other."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+
+from stoker_contracts.errors import ErrorType
+from stoker_orchestrator.app.body import Body, BrokenBodyError, CallerGoneError, StalledError
+from stoker_orchestrator.app.replies import bad_request
+from stoker_orchestrator.app.serving.exchange import Exchange
+from stoker_orchestrator.app.serving.shared import Shared
+from stoker_orchestrator.domain.admission import Refusal
+
+log = logging.getLogger(__name__)
+
+HEAD_BYTES = 64 * 1024
+_HEADERS = 128
+_PIPELINED = 16
+"""Requests that may wait behind the one that is served."""
+_LINGER_SECONDS = 10.0
+"""How long a caller may go on sending what nobody reads, so that it can read its answer first (RFC 9112, section 9.6)."""
+
+
+class CallerConnection(asyncio.Protocol):
+    """What the event loop and the parser tell of one caller.
+
+    `writable` tells whether the caller keeps up, `closing` whether the next answer is the last, `late` whether it came when the
+    server was stopping, `peer` is its address without the port.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._unparsed = 0
+        self._exchange: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._incoming: Exchange | None = None
+        self._resume: Callable[[], None] | None = None
+        self._since = self._loop.time()
+        self._fresh = True
+        self._deaf = False
+        self._paused = False
+        self.writable = True
+        self.closing = self.late = shared.stopping
+        self.peer = ""
+
+    @property
+    def date(self) -> bytes:
+        """The header Date, and the end of the head."""
+        return self._shared.date
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; what goes to a caller who is gone is lost."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def when_writable(self, act: Callable[[], None]) -> None:
+        """Call `act` once when the caller has caught up."""
+        self._resume = act
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A caller."""
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if name else ""
+        if not self._shared.enter(self):
+            words = "all connections that this orchestrator takes are in use; try again later"
+            self._reject(Refusal(503, ErrorType.OVERLOADED, words, "connections", 1))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        if self._incoming is None and len(data) > HEAD_BYTES:
+            self._take_in(data[:HEAD_BYTES])
+            data = data[HEAD_BYTES:]
+        self._take_in(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's own signature
+        """The caller is gone."""
+        self._shared.members.discard(self)
+        self._deaf = True
+        self.writable = False
+        for exchange in self._waiting:
+            exchange.body.close()
+        self._waiting.clear()
+        if self._exchange is not None:
+            self._exchange.stop(CallerGoneError())
+
+    def pause_writing(self) -> None:
+        """The caller does not keep up."""
+        self.writable = False
+        self._since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The caller has caught up."""
+        self.writable = True
+        act, self._resume = self._resume, None
+        if act is not None:
+            act()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._target, self._headers = b"", {}
+        if not self._fresh:
+            self._since = self._loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        """Some of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; those behind a body reach nobody."""
+        if self._incoming is None:
+            self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        if self._deaf:
+            return
+        self._fresh, self._unparsed = False, 0
+        headers, body = self._headers, Body(self._shared.limits.body, self._shared.budget)
+        exchange = Exchange(self, self._parser.get_method(), self._target, headers, body)
+        exchange.keep = self._parser.should_keep_alive()
+        if b"connection" in headers or not exchange.keep:
+            exchange.minor = int(self._parser.get_http_version() != "1.0")
+        exchange.refusal = self._judge(exchange)
+        if exchange.refusal is None:
+            body.failed = exchange.stop
+            self._incoming = exchange
+        else:
+            self._deaf = True
+        self._waiting.append(exchange)
+        if self._exchange is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_body(self, data: bytes) -> None:
+        """Some of a body."""
+        self._unparsed = 0
+        if self._incoming is not None:
+            self._incoming.body.feed(data)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        self._unparsed = 0
+        if self._incoming is not None:
+            self._incoming.body.end()
+            self._incoming = None
+
+    # One request after the other.
+
+    def _take_in(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._unparsed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # Nothing is upgraded; the request was an ordinary one, and so is what follows.
+            self._take_in(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._reject(bad_request("the request is not HTTP as it should be"))
+        if self._unparsed >= HEAD_BYTES:
+            self._reject(_too_long())
+        if self._incoming is not None:
+            self._since = self._loop.time()
+        if self._exchange is None and self._waiting:
+            self._begin()
+
+    def _judge(self, exchange: Exchange) -> Refusal | None:
+        """Why a request cannot be served, whatever it asks for; then it is the last."""
+        headers = exchange.headers
+        if len(headers) > _HEADERS:
+            return _too_long()
+        if len(self._waiting) >= _PIPELINED:
+            return bad_request("too many requests at a time on one connection")
+        if exchange.minor and b"host" not in headers:
+            return bad_request("the header Host is missing")
+        if self._parser.should_upgrade() and (b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"):
+            return bad_request("connections are not upgraded here: send the body without the header Upgrade")
+        return None
+
+    def _reject(self, refusal: Refusal) -> None:
+        """What comes cannot be understood: the last thing that is answered."""
+        if self._deaf:
+            return
+        self._deaf = True
+        if self._incoming is not None:
+            self._incoming.body.fail(BrokenBodyError())
+            return
+        exchange = Exchange(self, b"", b"", {}, Body(0, self._shared.budget))
+        exchange.refusal = refusal
+        self._waiting.append(exchange)
+        if self._exchange is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Serve the next request."""
+        exchange = self._exchange = self._waiting.popleft()
+        if self._paused and not self._waiting:
+            self._paused = False
+            self._transport.resume_reading()
+        if exchange.refusal is not None:
+            self._shared.handler.refuse(exchange, exchange.refusal)
+            self._ended(exchange)
+            return
+        exchange.task = self._loop.create_task(self._serve(exchange))
+        if exchange.error is not None:
+            self._loop.call_soon(exchange.task.cancel)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._shared.handler.handle(exchange)
+        except Exception:
+            log.exception("a request failed in a way that was not foreseen")
+            if not exchange.started:
+                words = "this request could not be served; the log says why"
+                self._shared.handler.refuse(exchange, Refusal(500, ErrorType.INTERNAL, words))
+        finally:
+            self._ended(exchange)
+
+    def _ended(self, exchange: Exchange) -> None:
+        """The answer is whole, or will never be."""
+        exchange.body.close()
+        self._exchange = None
+        self._since = self._loop.time()
+        if self._transport.is_closing():
+            return
+        if not exchange.finished:
+            self._transport.abort()
+        elif not exchange.keep:
+            self._last_words(heard=exchange.body.whole)
+        elif self._waiting:
+            self._begin()
+
+    def _last_words(self, *, heard: bool) -> None:
+        """Close behind the answer. A caller who still sends gets time to read it, which a reset would take away."""
+        self._deaf = True
+        if heard:
+            self._transport.close()
+            return
+        self._transport.write_eof()
+
+    # What the server calls.
+
+    def sweep(self, now: float) -> None:
+        """End what has lasted for too long."""
+        limits, quiet = self._shared.limits, now - self._since
+        if not self.writable and self._exchange is not None:
+            if quiet > limits.stall:
+                self._transport.abort()
+        elif self._deaf:
+            if self._exchange is None and quiet > (limits.idle if self._transport.get_write_buffer_size() else _LINGER_SECONDS):
+                self._transport.abort()
+        elif self._incoming is not None:
+            if quiet > limits.stall and not self._paused:
+                self._incoming.body.fail(StalledError())
+        elif self._exchange is None:
+            self._sweep_unasked(quiet)
+
+    def _sweep_unasked(self, quiet: float) -> None:
+        limits = self._shared.limits
+        if self._fresh or self._unparsed:
+            if quiet > limits.head:
+                words = f"the head of the request did not come within {limits.head:g} s"
+                self._reject(Refusal(408, ErrorType.INVALID_REQUEST, words, "stalled"))
+        elif quiet > limits.idle:
+            self._transport.close()
+
+    def wind_down(self) -> None:
+        """The next answer is the last."""
+        self.closing = True
+
+    def hang_up(self) -> None:
+        """Close where nothing is being served."""
+        if self._exchange is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close whatever happens."""
+        self._transport.abort()
+
+
+def _too_long() -> Refusal:
+    words = f"the head of the request is longer than {HEAD_BYTES} bytes or has more than {_HEADERS} headers"
+    return Refusal(431, ErrorType.INVALID_REQUEST, words, "head_too_large")
