@@ -10,6 +10,7 @@ from stoker_contracts.names import (
 from stoker_contracts.pipelines import FACTS, Media
 from stoker_orchestrator.adapters.upstream import Answer, Upstream
 from stoker_orchestrator.app.desk import Slot
+from stoker_orchestrator.app.event_stream import wants_events
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.domain.switchboard import Outcome
 
@@ -79,6 +80,8 @@ class Forwarder:
 def _onward(job: Job) -> list[tuple[bytes, bytes]]:
     """What the worker is told beside the body."""
     headers = [(name, job.headers[name]) for name in _PASSED_ON if name in job.headers]
+    if wants_events(job.headers):
+        headers = [(name, value) for name, value in headers if name != b"accept"]
     headers.append((_SENT_ID, job.request_id.encode()))
     if FACTS[job.path.pipeline].produces is Media.VIDEO:
         headers.append((HEADER_OUTPUT_FORMAT.encode(), b"mp4"))

@@ -17,6 +17,7 @@ from stoker_orchestrator.adapters.upstream import Upstream, WorkerLostError
 from stoker_orchestrator.app.attempts import Attempts
 from stoker_orchestrator.app.body import BodyTooLargeError
 from stoker_orchestrator.app.broker import Broker
+from stoker_orchestrator.app.event_stream import EventStream, wants_events
 from stoker_orchestrator.app.failures import REFUSING, refusal_for
 from stoker_orchestrator.app.forwarding import Forwarder
 from stoker_orchestrator.app.job import Job
@@ -25,7 +26,7 @@ from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.replies import bad_request
 from stoker_orchestrator.app.serving.exchange import Exchange
 from stoker_orchestrator.app.settings import Settings
-from stoker_orchestrator.app.target import NoTargetError, Path, find_target
+from stoker_orchestrator.app.target import NoTargetError, Path, Target, find_target
 from stoker_orchestrator.app.timers import CoarseTimers
 from stoker_orchestrator.domain.admission import Refusal
 
@@ -43,7 +44,8 @@ class JobRoutes:
         self._broker = broker
         self._settings = settings
         self._metrics = metrics
-        self._attempts = Attempts(broker, Forwarder(upstream), metrics, CoarseTimers())
+        self._timers = CoarseTimers()
+        self._attempts = Attempts(broker, Forwarder(upstream), metrics, self._timers)
         self.log = JobLog()
         self.in_flight = 0
 
@@ -59,7 +61,10 @@ class JobRoutes:
             target = await find_target(self._broker.registry, path, headers, job.body)
             job.model = target.model.name
             told.append((_MODEL, target.model.name.encode()))
-            await self._attempts.serve(job, target)
+            if wants_events(headers):
+                await self._serve_events(job, target)
+            else:
+                await self._attempts.serve(job, target)
         except REFUSING as error:
             self._refuse(job, error)
         except WorkerLostError:
@@ -70,6 +75,23 @@ class JobRoutes:
             self.in_flight -= 1
             self._metrics.jobs.ended(job.model, job.status, job.reason)
             self.log.ended(identity, job.model, job.status, job.reason)
+
+    async def _serve_events(self, job: Job, target: Target) -> None:
+        """The same, for a caller who wants to hear that its job waits."""
+        plain = job.reply
+        job.reply = stream = EventStream(plain, list(job.told), self._timers, lambda: self._line(target.model.name))
+        try:
+            await self._attempts.serve(job, target)
+        except REFUSING as error:
+            self._refuse(job, error)
+        finally:
+            stream.close()
+
+    def _line(self, name: str) -> dict[str, int]:
+        """How it stands with a model's line."""
+        board = self._broker.switchboard
+        wait = board.registry.estimated_wait(name, board.work(name))
+        return {"jobs_waiting": board.waiting(name), "estimated_wait_ms": round(wait * 1000)}
 
     def _refuse(self, job: Job, error: Exception) -> None:
         refusal = refusal_for(error)
