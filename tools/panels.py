@@ -20,11 +20,6 @@ class Panel:
     stacked: bool = False
 
 
-def _sum(metric: str, *by: str) -> str:
-    """Each orchestrator has its own jobs: together they make the whole."""
-    return f"sum by ({', '.join(by)}) ({metric}{{{_MODEL}}})"
-
-
 def _rate(metric: str, *by: str, only: str = "") -> str:
     return f"sum by ({', '.join(by)}) (rate({metric}{{{_MODEL}{only}}}[$__rate_interval]))"
 
@@ -59,8 +54,8 @@ NOW = (
         f"sum(rate(stoker_jobs_total{{{_MODEL}}}[$__rate_interval]))",
         "reqps",
     ),
-    _number("Jobs on workers", "Jobs under way.", f"sum(stoker_jobs_in_flight{{{_MODEL}}})"),
-    _number("Jobs in line", "Jobs that wait.", f"sum(stoker_jobs_waiting{{{_MODEL}}})"),
+    _number("Jobs on workers", "Jobs under way.", f"sum({_seen('stoker_jobs_in_flight', 'model')})"),
+    _number("Jobs in line", "Jobs that wait.", f"sum({_seen('stoker_jobs_waiting', 'model')})"),
     _number(
         "Blind for",
         "Since when an orchestrator does not see its workers. Jobs go on; nothing is scaled.",
@@ -88,14 +83,14 @@ JOBS = (
     Panel("Cold starts", "Jobs that waited for a worker to start.", {"{{model}}": _count("stoker_cold_starts_total", "model")}),
 )
 LINES = (
-    Panel("Waiting", "Jobs in line.", {"{{model}}": _sum("stoker_jobs_waiting", "model")}, stacked=True),
-    Panel("In flight", "Jobs on workers.", {"{{model}}": _sum("stoker_jobs_in_flight", "model")}, stacked=True),
+    Panel("Waiting", "Jobs in line.", {"{{model}}": _seen("stoker_jobs_waiting", "model")}, stacked=True),
+    Panel("In flight", "Jobs on workers.", {"{{model}}": _seen("stoker_jobs_in_flight", "model")}, stacked=True),
     Panel(
         "Work in line, and its oldest job",
         "What the declared work in line takes one worker, and how long the job waits that waits longest.",
         {
-            "{{model}} work": _sum("stoker_line_work_seconds", "model"),
-            "{{model}} oldest": f"max by (model) (stoker_line_oldest_seconds{{{_MODEL}}})",
+            "{{model}} work": _seen("stoker_line_work_seconds", "model"),
+            "{{model}} oldest": _seen("stoker_line_oldest_seconds", "model"),
         },
         "s",
     ),

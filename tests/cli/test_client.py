@@ -7,7 +7,11 @@ import pytest
 
 from stoker_cli.client import AwayError, Orchestrator, OrchestratorError
 
-EMPTY = {"version": 1, "orchestrator": {"name": "o", "version": "1", "synced": True, "blind_seconds": None}, "models": []}
+EMPTY = {
+    "version": 1,
+    "orchestrator": {"name": "o", "version": "1", "leading": True, "synced": True, "blind_seconds": None},
+    "models": [],
+}
 NO_ROUTE = httpx2.Response(404, json={"detail": {"msg": "there is no such route"}})
 
 

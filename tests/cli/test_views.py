@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from datetime import datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -21,27 +22,44 @@ from stoker_contracts.overview import (
     WorkerState,
 )
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.resources.scaling import ScalingDecision, ScalingReason
 
 IDLE = LineOverview(waiting=0, callers=0, work_seconds=None, oldest_seconds=0, estimated_wait_ms=0)
-ORCHESTRATOR = OrchestratorOverview(name="stoker-orchestrator", version="1.2.3", synced=True, blind_seconds=None)
+ORCHESTRATOR = OrchestratorOverview(name="stoker-orchestrator", version="1.2.3", leading=True, synced=True, blind_seconds=None)
 NO_CARD = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. No preemption victims found for the incoming pod."
 
 
 def shown_model(name: str, state: ModelState = ModelState.COLD, **others: object) -> ModelOverview:
     plain = {
-        "name": name, "pipeline": Pipeline.TEXT_TO_IMAGE, "model_id": f"org/{name}", "warm": False, "replicas": 0,
+        "name": name, "pipeline": Pipeline.TEXT_TO_IMAGE, "model_id": f"org/{name}", "warm": False, "replicas": 0, "decisions": (),
         "min_replicas": 0, "max_replicas": 1, "state": state, "reason": "", "message": "", "workers": (), "line": IDLE,
     }  # fmt: skip
     return ModelOverview.model_validate(plain | others)
 
 
 def shown_worker(identity: str, state: WorkerState = WorkerState.READY, **others: object) -> WorkerOverview:
-    plain = {"id": identity, "node": "", "device": "", "state": state, "in_flight": 0, "capacity": 1, "work_seconds": None}
+    plain = {
+        "id": identity,
+        "node": "",
+        "device": "",
+        "state": state,
+        "message": "",
+        "in_flight": 0,
+        "capacity": 1,
+        "work_seconds": None,
+    }
     return WorkerOverview.model_validate(plain | {"ms_per_unit": None} | others)
 
 
 def overview(*models: ModelOverview) -> Overview:
     return Overview(orchestrator=ORCHESTRATOR, models=models)
+
+
+def decided(second: int, reason: ScalingReason, message: str) -> ScalingDecision:
+    """A decision for one more worker at noon of this host's day."""
+    before = int(reason is not ScalingReason.WAKE)
+    noon = datetime.fromisoformat("2026-01-02T12:00:00").astimezone() + timedelta(seconds=second)
+    return ScalingDecision(time=noon, before=before, after=before + 1, reason=reason, message=message)
 
 
 BUSY = shown_model(
@@ -52,6 +70,10 @@ BUSY = shown_model(
             "t2i-sdxl-turbo-5d9c7b8f4d-x2x9z.0", node="gpu-1", in_flight=2, capacity=2, work_seconds=7.6, ms_per_unit=49.84
         ),
         shown_worker("t2i-sdxl-turbo-5d9c7b8f4d-9kk2p.0", WorkerState.STARTING, node="gpu-2", capacity=2),
+    ),
+    decisions=(
+        decided(0, ScalingReason.WAKE, "a job came and no worker runs"),
+        decided(7, ScalingReason.QUEUE, "30 s of work in line, the target is 10 s"),
     ),
     line=LineOverview(waiting=5, callers=2, work_seconds=29.9, oldest_seconds=3.4, estimated_wait_ms=12_345),
 )
@@ -70,7 +92,7 @@ ideo-diffusion-img2vid-x
 t
 i2i-other                 text-to-image   unavailable      0/0   0/0     0
 
-MODEL      WHY
+OF         WHY
 i2i-other  Unschedulable: 0/3 nodes are available: 3 Insufficient
            nvidia.com/gpu. No preemption victims found for the incoming pod.
 
@@ -80,6 +102,11 @@ t2i-sdxl-turbo     5        2  30 s     3 s
 WORKER                             NODE   STATE     JOBS  WORK  MS/UNIT
 t2i-sdxl-turbo-5d9c7b8f4d-x2x9z.0  gpu-1  ready      2/2   8 s     49.8
 t2i-sdxl-turbo-5d9c7b8f4d-9kk2p.0  gpu-2  starting   0/2
+
+DECIDED   MODEL           WORKERS  WHY
+12:00:07  t2i-sdxl-turbo  1 → 2    Queue: 30 s of work in line, the target is 10
+                                   s
+12:00:00  t2i-sdxl-turbo  0 → 1    Wake: a job came and no worker runs
 """
 
 
@@ -126,6 +153,14 @@ def test_everything_can_be_read_on_80_columns() -> None:
     assert drawn(EVERYTHING) == ON_80_COLUMNS
 
 
+def test_a_worker_that_takes_no_jobs_says_why_once() -> None:
+    down = shown_worker("ext/0", WorkerState.DRAINING, message="it answers 401")
+    alone = shown_model("m", ModelState.STARTING, message="no card", workers=(shown_worker("m-1", message="no card"), down))
+
+    assert "ext/0  it answers 401" in drawn(overview(alone))
+    assert "m-1    no card" not in drawn(overview(alone))
+
+
 def test_without_models_it_says_where_they_come_from() -> None:
     assert "No models. List some in the models config" in drawn(overview())
 
@@ -133,6 +168,7 @@ def test_without_models_it_says_where_they_come_from() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"leading": False}, "follows another one, which decides how many workers run"),
         ({"synced": False}, "has not seen all models and workers yet"),
         ({"blind_seconds": 240.0}, "has not seen its workers for 4 min: jobs go on, nothing is scaled"),
     ],

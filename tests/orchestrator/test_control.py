@@ -105,6 +105,36 @@ async def test_status_is_the_document_that_its_schema_describes() -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_status_tells_why_a_worker_was_asked_for() -> None:
+    async with world(model("a")) as here:
+        job = asyncio.create_task(here.post(json=JOB | {"model_id": "org/a"}))
+        await until(lambda: here.fleet.scaled)
+        (told,) = Overview.model_validate_json((await here.client.get("/status")).content).models
+        await here.worker("a-1", of="a")
+        answer = await job
+
+    (decision,) = told.decisions
+    assert (decision.before, decision.after, decision.reason) == (0, 1, "Wake")
+    assert (told.line.waiting, answer.status_code) == (1, 200)
+
+
+async def test_what_became_of_each_job_is_counted_with_its_reason() -> None:
+    async with world(model("a"), model("b", obstacle=Obstacle("LoadFailed", "words"))) as here:
+        held = asyncio.create_task(here.post(json=JOB | {"model_id": "org/a"}))
+        await until(lambda: here.fleet.scaled)
+        await here.worker("a-1", of="a")
+        await held
+        await here.post(json=JOB | {"model_id": "org/a"})
+        await here.post(json=JOB | {"model_id": "org/b"})
+        text = (await here.client.get("/metrics")).text
+
+    assert 'stoker_decisions_total{kind="hold",model="a",reason="cold"} 1.0' in text
+    assert 'stoker_decisions_total{kind="admit",model="a",reason="slot_free"} 1.0' in text
+    assert 'stoker_decisions_total{kind="refuse",model="b",reason="LoadFailed"} 1.0' in text
+    assert 'stoker_decisions_total{kind="scale",model="a",reason="Wake"} 1.0' in text
+    assert 'stoker_cold_starts_total{model="a"} 1.0' in text
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [({"port": 0}, "port"), ({"namespace": ""}, "STOKER_NAMESPACE"), ({"fleet": "processes"}, "STOKER_MODELS_CONFIG")],

@@ -1,12 +1,16 @@
 """What `/status` tells of a registry and its lines."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from stoker_contracts.overview import LineOverview, ModelState, Overview, WorkerState
+from stoker_contracts.resources.scaling import ScalingDecision, ScalingReason
 from stoker_orchestrator.domain.events import FleetEvent, ModelSeen, Sight, Synced
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import EndpointState, Leaving, Model, Obstacle, Scaling
-from stoker_orchestrator.domain.overview import overview
+from stoker_orchestrator.domain.overview import Identity, overview
+from stoker_orchestrator.domain.placement import Wait
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Granted, Outcome, Switchboard
 from tests.support.fleet import endpoint, model
@@ -23,8 +27,8 @@ def board(*events: FleetEvent) -> Switchboard:
     return made
 
 
-def seen(made: Switchboard, now: float = 0) -> Overview:
-    return overview("o", "1", made, now)
+def seen(made: Switchboard, now: float = 0, *decisions: ScalingDecision, **waits: Wait) -> Overview:
+    return overview(Identity("o", "1"), made, lambda _: decisions, waits, now)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,28 @@ def test_a_model_that_no_other_can_make_room_for_is_unavailable() -> None:
     made.registry.roomless.add("m")
 
     assert seen(made).models[0].state is ModelState.UNAVAILABLE
+
+
+def test_a_model_that_waits_for_another_says_for_whom() -> None:
+    made = board(ModelSeen(model(obstacle=CROWDED)), endpoint("w", state=EndpointState.STARTING, no_room="no free card"))
+
+    (found,) = seen(made, m=Wait("m", "nvidia.com/gpu", ("other",), now=True)).models
+
+    assert (found.state, found.reason) == (ModelState.WAITS, "WaitsForRoom")
+    assert found.message == "no nvidia.com/gpu is free; other makes room"
+
+
+def test_the_last_decisions_are_told() -> None:
+    moment = datetime.fromtimestamp(0, UTC)
+    decision = ScalingDecision(time=moment, before=0, after=1, reason=ScalingReason.WAKE, message="a job came")
+
+    assert seen(board(ModelSeen(model())), 0, decision).models[0].decisions == (decision,)
+
+
+def test_a_worker_out_of_order_says_why() -> None:
+    made = board(ModelSeen(model()), endpoint("a", state=EndpointState.DRAINING, trouble="it answers 401"), endpoint("b"))
+
+    assert [worker.message for worker in seen(made).models[0].workers] == ["it answers 401", ""]
 
 
 def test_a_start_that_finds_no_room_is_told_in_the_schedulers_words() -> None:

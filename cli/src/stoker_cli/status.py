@@ -58,6 +58,7 @@ def status(model: str | None, url: str, output: str, *, watch: bool) -> None:
     WORK         how long the declared work of jobs takes one worker
     OLDEST       how long the job waits that waits longest
     MS/UNIT      milliseconds for a step of a megapixel, as measured
+    DECIDED      when the number of workers was changed, and why
 
     \b
     Workers are starting, ready, draining (no new jobs, then gone), leaving

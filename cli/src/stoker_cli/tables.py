@@ -21,6 +21,7 @@ _COLOURS = {
 }
 _TENTHS, _MINUTES, _HOURS = 0.95, 99.5, 99.5 * 60
 """Seconds up to which tenths are told, and from which on minutes and hours: two digits say enough."""
+_DECISIONS = 5
 _SERVING = {WorkerState.READY, WorkerState.LEAVING}
 
 
@@ -32,7 +33,7 @@ def tables(overview: Overview, note: str = "") -> RenderableType:
     if not overview.models:
         parts += ["", Text("No models. List some in the models config, or apply a ModelDeployment.")]
         return Group(*parts)
-    for table in (_models, _reasons, _lines, _workers):
+    for table in (_models, _reasons, _lines, _workers, _decisions):
         made = table(overview.models)
         parts += ["", made] if made.row_count else []
     return Group(*parts)
@@ -43,6 +44,8 @@ def _headline(overview: Overview) -> Text:
     line = Text.assemble((orchestrator.name, "bold"), f" {orchestrator.version}")
     if not orchestrator.synced:
         line.append("  has not seen all models and workers yet", "yellow")
+    if not orchestrator.leading:
+        line.append("  follows another one, which decides how many workers run", "cyan")
     if orchestrator.blind_seconds is not None:
         ago = duration(orchestrator.blind_seconds)
         line.append(f"  has not seen its workers for {ago}: jobs go on, nothing is scaled", "yellow")
@@ -73,12 +76,14 @@ def _wait(model: ModelOverview) -> str:
 
 
 def _reasons(models: tuple[ModelOverview, ...]) -> Table:
-    """Why models are in their state, in full; a cell of the first table would cut it."""
-    table = _table("MODEL", "WHY")
+    """Why models and workers are in their state, in full; a cell of the other tables would cut it."""
+    table = _table("OF", "WHY")
     for model in models:
         if model.message:
-            reason = Text.assemble((f"{model.reason}: ", "bold") if model.reason else "", model.message)
-            table.add_row(model.name, reason)
+            table.add_row(model.name, Text.assemble((f"{model.reason}: ", "bold") if model.reason else "", model.message))
+        for worker in model.workers:
+            if worker.message and worker.message != model.message:
+                table.add_row(worker.id, worker.message)
     return table
 
 
@@ -106,6 +111,16 @@ def _workers(models: tuple[ModelOverview, ...]) -> Table:
             _known(worker.work_seconds),
             "" if worker.ms_per_unit is None else f"{worker.ms_per_unit:.3g}",
         )
+    return table
+
+
+def _decisions(models: tuple[ModelOverview, ...]) -> Table:
+    """The last ones about all models, the newest first, in local time."""
+    made = [(decision.time, model.name, decision) for model in models for decision in model.decisions]
+    table = _table("DECIDED", "MODEL", "WORKERS", "WHY")
+    for time, name, decision in sorted(made, key=lambda each: each[0], reverse=True)[:_DECISIONS]:
+        why = Text.assemble((f"{decision.reason}: ", "bold"), decision.message)
+        table.add_row(f"{time.astimezone():%H:%M:%S}", name, f"{decision.before} → {decision.after}", why)
     return table
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.resources.scaling import ScalingDecision
 
 
 class _Wire(BaseModel):
@@ -51,6 +52,7 @@ class WorkerOverview(_Wire):
     node: str = Field(description="Where it runs; empty where that is not known.")
     device: str = Field(description="What it computes on; empty where that is not known.")
     state: WorkerState
+    message: str = Field(description="Why it takes no jobs, for people; empty where the state says all, or where it does.")
     in_flight: int = Field(description="Jobs that it has now.")
     capacity: int = Field(description="Jobs that it takes at once.")
     work_seconds: float | None = Field(
@@ -88,6 +90,9 @@ class ModelOverview(_Wire):
     message: str = Field(description="Why it is in this state, for people; empty where the state says all.")
     workers: tuple[WorkerOverview, ...] = Field(description="In the order in which they came.")
     line: LineOverview
+    decisions: tuple[ScalingDecision, ...] = Field(
+        description="The last ones about the number of its workers, the newest last, as far as this orchestrator made them."
+    )
 
 
 class OrchestratorOverview(_Wire):
@@ -95,6 +100,7 @@ class OrchestratorOverview(_Wire):
 
     name: str
     version: str
+    leading: bool = Field(description="Whether it gives out the slots and decides how many workers run; one without others does.")
     synced: bool = Field(description="Whether it has seen the first full list of models and workers.")
     blind_seconds: float | None = Field(
         description="Since when it does not see what becomes of its workers, as when the API server is away; null while it does."

@@ -147,7 +147,6 @@ class Attempts:
     def _check_quarantine(self, job: Job, target: Target) -> None:
         left = self._quarantine.left(_fingerprint(job, target), time.monotonic())
         if left:
-            self._metrics.decisions.labels("refuse", ErrorType.JOB_ENDS_WORKERS, target.model.name).inc()
             words = f"this very job ended {WORKERS} workers; it is not run for another {math.ceil(left)} s"
             raise RefusedError(Refusal(422, ErrorType.JOB_ENDS_WORKERS, words, retry_after=math.ceil(left)))
 

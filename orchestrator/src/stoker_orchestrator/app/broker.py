@@ -49,7 +49,7 @@ class Broker:
         self._fleet = fleet
         self._prober = prober
         self._metrics = metrics
-        self._scaler = Scaler(Scaling(switchboard, time.monotonic(), residency), fleet, metrics, lambda: self.leading, self._look)
+        self.scaler = Scaler(Scaling(switchboard, time.monotonic(), residency), fleet, metrics, lambda: self.leading, self._look)
         self._probed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,7 +59,7 @@ class Broker:
             group.create_task(self._fleet.run(self.apply))
             group.create_task(self._tick())
             group.create_task(self.publisher.run())
-            group.create_task(self._scaler.run())
+            group.create_task(self.scaler.run())
 
     def apply(self, event: FleetEvent) -> None:
         """The fleet changed."""
@@ -81,13 +81,15 @@ class Broker:
     def _act(self, effect: Effect) -> None:
         match effect:
             case Wake(model):
-                self._scaler.wake(model)
+                self.scaler.wake(model)
             case Probe(endpoint):
                 self._begin(self._probe(endpoint))
             case Ejected(endpoint, reason):
                 self._metrics.ejections.labels(endpoint.model, reason).inc()
+                self._metrics.decisions.labels("eject", reason, endpoint.model).inc()
                 log.warning("%s gets no more jobs (%s); it is probed until it answers", endpoint.id, reason)
             case Readmitted(endpoint):
+                self._metrics.decisions.labels("readmit", "answered", endpoint.model).inc()
                 log.info("%s answers again and gets jobs", endpoint.id)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -86,6 +86,7 @@ class LocalDesk:
         if len(effects) != 1 or not isinstance(grant := effects[0], Granted):
             return await self._waited(ticket, model, ask, effects, now)
         self.changed.set()
+        self._metrics.decisions.labels("admit", "slot_free", model.name).inc()
         slot = Slot(self, grant.endpoint, ask.cost, now, ask.waited, cold=False, grant=grant)
         self._taken.add(slot)
         self._metrics.queue_seconds.observe(model.name, slot.waited)
@@ -147,6 +148,8 @@ class LocalDesk:
 
     async def _waited(self, ticket: int, model: Model, ask: Ask, effects: list[Effect], asked: float) -> Slot:
         cold = not self._switchboard.registry.is_warm(model.name)
+        if not any(isinstance(effect, Refused) for effect in effects):
+            self._metrics.decisions.labels("hold", "cold" if cold else "busy", model.name).inc()
         waiter = self._waiters[ticket] = _Waiter(asyncio.get_running_loop().create_future(), ask, asked, cold)
         try:
             self.do(effects)

@@ -99,6 +99,7 @@ class JobRoutes:
             job.status, job.reason = 499, "caller_gone"
         elif not job.started:
             job.refuse(refusal)
+            self._metrics.decisions.labels("refuse", job.reason, job.model).inc()
 
     def _check(self, job: Job, exchange: Exchange) -> None:
         if exchange.method != b"POST":

@@ -31,7 +31,7 @@ from stoker_orchestrator.app.serving.shared import Limits as Connections
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.admission import Limits
 from stoker_orchestrator.domain.advertise import Advertiser
-from stoker_orchestrator.domain.overview import overview
+from stoker_orchestrator.domain.overview import Identity, overview
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Switchboard
 
@@ -71,7 +71,9 @@ class Orchestrator:
         return not self.broker.leading or (endpoint is not None and endpoint.in_flight > 0)
 
     def _look(self) -> Overview:
-        return overview(self._settings.name, VERSION, self.broker.switchboard, time.monotonic())
+        broker = self.broker
+        about = Identity(self._settings.name, VERSION, leading=broker.leading)
+        return overview(about, broker.switchboard, broker.scaler.decisions, broker.scaler.waits, time.monotonic())
 
     async def run(self) -> int:
         """Serve until asked to stop, then let jobs finish."""

@@ -5,13 +5,14 @@ import contextlib
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingDecision, ScalingReason
 from stoker_orchestrator.adapters.fleets.port import Fleet, FleetError
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.domain.placement import Wait
 from stoker_orchestrator.domain.retirement import Rank, Retired, Revived
 from stoker_orchestrator.domain.scaling import Changed, Decided, Effect, Scale, Scaling
 
@@ -39,6 +40,15 @@ class Scaler:
         """A job came for a model that has no worker; looked at at once."""
         self._scaling.woken(model, time.monotonic())
         self._woken.set()
+
+    def decisions(self, model: str) -> tuple[ScalingDecision, ...]:
+        """The last decisions about a model, the newest last."""
+        return tuple(self._decisions.get(model, ()))
+
+    @property
+    def waits(self) -> Mapping[str, Wait]:
+        """Who waits for whom, by the name of the model that waits."""
+        return self._scaling.waits
 
     async def run(self) -> None:
         """Look until cancelled."""

@@ -1,5 +1,8 @@
 """What the orchestrator knows at one moment, told for people."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 from stoker_contracts.overview import (
     LineOverview,
     ModelOverview,
@@ -9,25 +12,49 @@ from stoker_contracts.overview import (
     WorkerOverview,
     WorkerState,
 )
+from stoker_contracts.resources.scaling import ScalingDecision, ScalingReason
 from stoker_orchestrator.domain.admission import stuck
 from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving, Model
+from stoker_orchestrator.domain.placement import Wait
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Switchboard
 
 
-def overview(name: str, version: str, switchboard: Switchboard, now: float) -> Overview:
-    """The document of ``GET /status`` for the orchestrator of this name and version; `now` is on its clock."""
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which orchestrator tells, and whether it is the one that decides for all."""
+
+    name: str
+    version: str
+    leading: bool = True
+
+
+def overview(
+    about: Identity,
+    switchboard: Switchboard,
+    decisions: Callable[[str], tuple[ScalingDecision, ...]],
+    waits: Mapping[str, Wait],
+    now: float,
+) -> Overview:
+    """The document of ``GET /status``.
+
+    `decisions` gives the last ones about a model, `waits` tells who waits for whom; `now` is on the orchestrator's clock.
+    """
     registry = switchboard.registry
     blind = None if registry.blind_since is None else now - registry.blind_since
     return Overview(
-        orchestrator=OrchestratorOverview(name=name, version=version, synced=registry.synced, blind_seconds=blind),
-        models=tuple(_model(switchboard, model, now) for model in registry.models),
+        orchestrator=OrchestratorOverview(
+            name=about.name, version=about.version, leading=about.leading, synced=registry.synced, blind_seconds=blind
+        ),
+        models=tuple(_model(switchboard, model, decisions(model.name), waits.get(model.name), now) for model in registry.models),
     )
 
 
-def _model(switchboard: Switchboard, model: Model, now: float) -> ModelOverview:
+def _model(
+    switchboard: Switchboard, model: Model, decisions: tuple[ScalingDecision, ...], wait: Wait | None, now: float
+) -> ModelOverview:
     registry, scaling = switchboard.registry, model.scaling
-    state, reason, message = _state(registry, model)
+    state, reason, message = _state(registry, model, wait)
     return ModelOverview(
         name=model.name,
         pipeline=model.pipeline,
@@ -41,22 +68,32 @@ def _model(switchboard: Switchboard, model: Model, now: float) -> ModelOverview:
         message=message,
         workers=tuple(_worker(registry, endpoint) for endpoint in registry.endpoints_of(model.name)),
         line=_line(switchboard, model, now),
+        decisions=decisions,
     )
 
 
-def _state(registry: Registry, model: Model) -> tuple[ModelState, str, str]:
+def _state(registry: Registry, model: Model, wait: Wait | None) -> tuple[ModelState, str, str]:
     """The state with its reason and its sentence, in the order in which admission looks."""
     if registry.is_warm(model.name):
         return ModelState.SERVING, "", ""
-    if model.obstacle is not None:
-        state = ModelState.UNAVAILABLE if stuck(registry, model) else ModelState.WAITS
-        return state, model.obstacle.reason, model.obstacle.message
+    hindered = _hindered(registry, model, wait)
+    if hindered is not None:
+        return hindered
     coming = [endpoint for endpoint in registry.endpoints_of(model.name) if endpoint.coming]
     if coming:
         return ModelState.STARTING, "", next((endpoint.no_room for endpoint in coming if endpoint.no_room), "")
     if model.startable:
         return ModelState.COLD, "", ""
     return ModelState.STOPPED, "", "it has no worker, and none may be started"
+
+
+def _hindered(registry: Registry, model: Model, wait: Wait | None) -> tuple[ModelState, str, str] | None:
+    """What stands in the way of a first worker, for good or until another model makes room; None where nothing does."""
+    if model.obstacle is not None and stuck(registry, model):
+        return ModelState.UNAVAILABLE, model.obstacle.reason, model.obstacle.message
+    if wait is not None:
+        return ModelState.WAITS, ScalingReason.WAITS_FOR_ROOM, wait.message
+    return (ModelState.WAITS, model.obstacle.reason, model.obstacle.message) if model.obstacle is not None else None
 
 
 def _worker(registry: Registry, endpoint: Endpoint) -> WorkerOverview:
@@ -67,6 +104,7 @@ def _worker(registry: Registry, endpoint: Endpoint) -> WorkerOverview:
         node=endpoint.node,
         device=endpoint.device,
         state=_worker_state(endpoint),
+        message=endpoint.trouble or endpoint.no_room,
         in_flight=endpoint.in_flight,
         capacity=endpoint.capacity,
         work_seconds=endpoint.work * per_unit if known else None,

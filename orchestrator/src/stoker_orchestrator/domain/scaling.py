@@ -3,14 +3,14 @@
 It changes nothing by itself: `look` says what the fleet is to be asked, and is told what came of it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stoker_contracts.resources.scaling import ScalingReason
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS, Autoscaler, Load, Wish, effective
 from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving, Model
 from stoker_orchestrator.domain.model import Scaling as Bounds
-from stoker_orchestrator.domain.placement import Placement
+from stoker_orchestrator.domain.placement import Placement, Wait
 from stoker_orchestrator.domain.retirement import Rank, Retired, Retirement, Revived
 from stoker_orchestrator.domain.switchboard import Switchboard
 
@@ -71,6 +71,11 @@ class Scaling:
         self._asked: dict[str, _Asked] = {}
         self._shown: dict[str, str] = {}
         self._leading = True
+
+    @property
+    def waits(self) -> Mapping[str, Wait]:
+        """Who waits for whom, by the name of the model that waits; nobody where another orchestrator decides."""
+        return self._placement.waits if self._leading else {}
 
     def woken(self, name: str, now: float) -> None:
         """A job came for a model that has no worker."""
