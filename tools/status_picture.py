@@ -25,9 +25,10 @@ FILE = ROOT / "docs/pictures/status.svg"
 PORT = 18935
 URL = f"http://127.0.0.1:{PORT}"
 SDXL = "stabilityai/sdxl-turbo"
+COLD = "ByteDance/SDXL-Lightning"
 MODELS = [
     {"pipeline": "text-to-image", "model_id": SDXL, "warm": True, "capacity": 2},
-    {"pipeline": "text-to-image", "model_id": "ByteDance/SDXL-Lightning", "warm": False},
+    {"pipeline": "text-to-image", "model_id": COLD, "warm": False},
     {"pipeline": "image-to-image", "model_id": "timbrooks/instruct-pix2pix", "warm": True},
     {"pipeline": "image-to-video", "model_id": "stabilityai/stable-video-diffusion-img2vid-xt", "warm": False},
 ]
@@ -48,7 +49,7 @@ def orchestrator() -> Iterator[None]:
             "STOKER_MODELS_CONFIG": str(config),
             "STOKER_MODELS_DIR": folder,
             "STOKER_WORKER_ENGINE": "stub",
-            "STOKER_WORKER_ENV": json.dumps({"STUB_SCRIPT": json.dumps({"step_seconds": STEP_SECONDS, "load_seconds": 1})}),
+            "STOKER_WORKER_ENV": json.dumps({"STUB_SCRIPT": json.dumps({"step_seconds": STEP_SECONDS, "load_seconds": 3})}),
             "STOKER_HOST": "127.0.0.1",
             "STOKER_PORT": str(PORT),
             "STOKER_DRAIN_SECONDS": "0",
@@ -62,23 +63,24 @@ def orchestrator() -> Iterator[None]:
             process.wait()
 
 
-def send(caller: int) -> None:
+def send(caller: int, model: str = SDXL) -> None:
     """One job of one caller; how it ends does not matter here."""
     with contextlib.suppress(httpx2.HTTPError):
         httpx2.post(
-            f"{URL}/text-to-image", json=JOB | {"model_id": SDXL}, headers={"Authorization": f"Bearer {caller}"}, timeout=_SECONDS
+            f"{URL}/text-to-image", json=JOB | {"model_id": model}, headers={"Authorization": f"Bearer {caller}"}, timeout=_SECONDS
         )
 
 
-def seen(client: Orchestrator, waiting: int) -> Overview:
-    """The document once that many jobs wait and both warm models serve. Raises TimeoutError."""
+def seen(client: Orchestrator, waiting: int, decided: int = 0) -> Overview:
+    """The document once both warm models serve, that many jobs wait and models are decided about. Raises TimeoutError."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(AwayError):
             overview = client.overview()
             serving = sum(model.state is ModelState.SERVING for model in overview.models)
+            decisions = sum(bool(model.decisions) for model in overview.models)
             waits = sum(model.line.waiting for model in overview.models)
-            if serving == sum(bool(model["warm"]) for model in MODELS) and waits >= waiting:
+            if serving == sum(bool(model["warm"]) for model in MODELS) and waits >= waiting and decisions >= decided:
                 return overview
         time.sleep(0.1)
     message = "the demonstration did not come so far"
@@ -100,7 +102,8 @@ def main() -> int:
         send(0)
         for caller in (1, 1, 1, 2, 2, 3, 3):
             threading.Thread(target=send, args=(caller,), daemon=True).start()
-        FILE.write_text(drawn(seen(client, waiting=5)))
+        threading.Thread(target=send, args=(4, COLD), daemon=True).start()
+        FILE.write_text(drawn(seen(client, waiting=6, decided=1)))
     print(f"{FILE.relative_to(ROOT)} written")
     return 0
 
