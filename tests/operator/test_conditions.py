@@ -171,14 +171,14 @@ def test_a_served_model_tells_what_keeps_further_workers_away() -> None:
     assert verdict.message.startswith("1 of 2 workers take jobs; no node has 1 free nvidia.com/gpu")
 
 
-def test_a_new_worker_waits_without_trouble_for_the_place_of_one_that_finishes() -> None:
+def test_a_new_worker_without_a_node_is_no_trouble_while_the_old_one_finishes() -> None:
     stuck = made.unscheduled_pod("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
     leaving = made.ready_pod("m-0", metadata={"deletionTimestamp": "2026-01-01T00:10:00Z"})
 
     waiting = ready(seen(leaving, stuck, warm=True, gpu={"count": 1}), NOW)
 
     assert short(waiting) == ("False", Reason.STARTING)
-    assert "the place of one that finishes its jobs" in waiting.message
+    assert "while another finishes its jobs: no node has 1 free nvidia.com/gpu" in waiting.message
     assert ready(seen(stuck, warm=True, gpu={"count": 1}), NOW).reason is Reason.UNSCHEDULABLE
 
 

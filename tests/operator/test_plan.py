@@ -123,7 +123,7 @@ def test_what_no_watch_will_tell_is_looked_at_again(found: Observed, seconds: fl
 def test_the_status_counts_the_workers_and_shows_the_bad_ones_first() -> None:
     pods = [made.ready_pod(f"m-{index:02}") for index in range(12)]
     leaving = made.ready_pod("m-98", metadata={"name": "m-98", "deletionTimestamp": made.AT_NOW})
-    stuck = made.unscheduled_pod("0/1 nodes are available.")
+    stuck = made.pod_with(made.waiting("ErrImagePull"))
     stuck["metadata"]["name"] = "m-99"
     decided = plan(seen(*pods, leaving, stuck, replicas=13, scaling={"maxReplicas": 20}, gpu={"count": 2}), NOW)
 
@@ -132,7 +132,7 @@ def test_the_status_counts_the_workers_and_shows_the_bad_ones_first() -> None:
     assert (status["replicas"], status["readyReplicas"], status["warm"]) == (13, 12, "12/13")
     assert len(status["workers"]) == 10
     assert status["workers"][0] == {
-        "name": "m-99", "state": "Unschedulable", "since": made.EARLIER, "device": "2 × nvidia.com/gpu",
+        "name": "m-99", "node": "node-1", "state": "ImageNotPullable", "since": made.EARLIER, "device": "2 × nvidia.com/gpu",
     }  # fmt: skip
     assert [each["state"] for each in status["workers"][1:3]] == ["Draining", "Ready"]
 

@@ -16,8 +16,6 @@ Item = Mapping[str, Any]
 _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
 )
-_NO_ROOM = "Insufficient "
-"""The scheduler's word for what a node has, but not enough of."""
 _CRASHED_OFTEN = 2
 """From this restart on a worker that loads again is called a crash loop; one crash may be chance."""
 SEVERITY = (
@@ -54,15 +52,13 @@ def workers(pods: Iterable[Item], asked: Wanted) -> tuple[Worker, ...]:
     """Judge the pods of one ModelDeployment."""
     judged = [_worker(pod, asked) for pod in pods]
     if any(each.reason is Reason.STOPPED for each in judged):
-        judged = [_in_turn(each) for each in judged]
+        judged = [_in_turn(each) if each.reason is Reason.UNSCHEDULABLE else each for each in judged]
     return tuple(judged)
 
 
 def _in_turn(each: Worker) -> Worker:
     """With no spare card the new worker of a rollout has no node until the old one has finished: no trouble, only a wait."""
-    if each.reason is not Reason.UNSCHEDULABLE or _NO_ROOM not in each.message:
-        return each
-    return replace(each, reason=Reason.STARTING, message="a worker waits for the place of one that finishes its jobs")
+    return replace(each, reason=Reason.STARTING, message=f"a worker waits while another finishes its jobs: {each.message}")
 
 
 def _worker(pod: Item, asked: Wanted) -> Worker:
