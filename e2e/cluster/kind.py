@@ -19,6 +19,19 @@ DEFAULT_NAME = "stoker"
 NODE_PORTS = (30935, 30936, 30937, 30938)
 """The NodePorts that can be reached from this machine."""
 _GPU = "nvidia.com/gpu"
+_LEADS = {"name": "leader-elect", "value": "false"}
+_ALONE = {
+    "group": "kubeadm.k8s.io",
+    "version": "v1beta4",
+    "kind": "ClusterConfiguration",
+    "patch": json.dumps(
+        [
+            {"op": "add", "path": "/controllerManager/extraArgs/-", "value": _LEADS},
+            {"op": "add", "path": "/scheduler/extraArgs", "value": [_LEADS]},
+        ]
+    ),
+}
+"""One of each leads without being elected: an API server that was away for a while would make them end, and wait to be started."""
 _CREATE_SECONDS = 300.0
 _ANSWER_SECONDS = 10.0
 _KUBECTL = "kubectl"
@@ -161,6 +174,7 @@ def _config(image: str, image_store: Path | None) -> dict[str, Any]:
         "networking": {"kubeProxyMode": "nftables", "apiServerAddress": "127.0.0.1", "disableDefaultCNI": bool(image_store)},
         "nodes": [{"role": "control-plane", "image": image, "extraPortMappings": ports, "extraMounts": mounts}],
         "kubeadmConfigPatches": patches,
+        "kubeadmConfigPatchesJSON6902": [_ALONE],
     }
 
 
