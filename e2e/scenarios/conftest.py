@@ -9,6 +9,8 @@ from e2e.release import RESOURCES, Release, exists, image_values, install, merge
 from e2e.stage import Stage, prepared
 from stoker_contracts import names
 
+RESIDENCY_SECONDS = 5
+"""How long a worker of the scripted release stays at least."""
 SMALL = {"cpu": "50m", "memory": "256Mi"}
 
 
@@ -29,9 +31,8 @@ def stage() -> Stage:
 def stub(stage: Stage) -> Release:
     """A release whose workers follow a script; its models come from the tests."""
     worker = {"engine": "stub", "gpu": {"count": 0}, "resources": SMALL, "allowedImagePrefixes": ["stoker.dev/"]}
-    return _without_models(
-        install(stage.cluster, "stoker", 30935, merged(image_values(stage.images, "worker-stub"), {"worker": worker}))
-    )
+    values = {"worker": worker, "orchestrator": {"lineLimit": 20, "bodyStallSeconds": 10, "residencySeconds": RESIDENCY_SECONDS}}
+    return _without_models(install(stage.cluster, "stoker", 30935, merged(image_values(stage.images, "worker-stub"), values)))
 
 
 @pytest.fixture(scope="session")
