@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from e2e.release import RESOURCES, Release
+from e2e.release import NAME, RESOURCES, Release
 from e2e.scenarios.processes import signal_pod
 from e2e.scenarios.resources import condition, model_deployment, offers, pods, ready, restarts, send
 from e2e.scenarios.traffic import SERVED, Background, traffic
@@ -128,6 +128,17 @@ def test_a_killed_orchestrator_serves_again_with_all_it_had_to_offer(stub: Relea
     eventually(lambda: answers(http, steady), seconds=60)
     assert offers(http)[steady] is True
     assert len(pods(stub, "target")) == 1
+
+
+def test_a_rolling_restart_of_the_orchestrators_fails_no_job(stub: Release, steady: str) -> None:
+    before = {pod["metadata"]["name"] for pod in stub.list("pods", ORCHESTRATORS)}
+    with traffic(stub, steady, callers=4) as told:
+        stub.kubectl("rollout", "restart", f"deployment/{NAME}-{ORCHESTRATOR}")
+        stub.kubectl("rollout", "status", f"deployment/{NAME}-{ORCHESTRATOR}", "--timeout=120s")
+        eventually(lambda: not before & {pod["metadata"]["name"] for pod in stub.list("pods", ORCHESTRATORS)}, seconds=90)
+        told.goes_on()
+
+    assert told.failed == {}
 
 
 def answers(client: httpx2.Client, model_id: str) -> bool:
