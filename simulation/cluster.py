@@ -74,6 +74,7 @@ class Pod:
     node: Node | None = None
     state: EndpointState = EndpointState.STARTING
     loaded: bool = False
+    ready_at: float = 0.0
     restarts: int = 0
     no_room: str = ""
     deletion_cost: int = 0

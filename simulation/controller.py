@@ -4,6 +4,7 @@ from simulation.cluster import Cluster, Node, Pod
 from simulation.heap import Heap
 from simulation.plan import Plan
 from simulation.workers import Workers
+from stoker_orchestrator.domain.autoscaler import effective
 from stoker_orchestrator.domain.model import EndpointState
 
 _SETTLE_SECONDS = (0.02, 0.3)
@@ -41,7 +42,7 @@ class Controller:
     def _reconcile(self, name: str) -> None:
         self._due.discard(name)
         model = self._cluster.models.get(name)
-        wanted = model.replicas if model is not None else 0
+        wanted = effective(model) if model is not None else 0
         pods = [pod for pod in self._cluster.pods_of(name) if pod.state is not EndpointState.DRAINING]
         if model is not None:
             for _ in range(wanted - len(pods)):
@@ -83,7 +84,7 @@ class Controller:
     def _loaded(self, pod: Pod, restarts: int) -> None:
         """The worker has loaded its model; its kubelet notices at the next probe."""
         if pod.restarts == restarts:
-            pod.loaded = True
+            pod.loaded, pod.ready_at = True, self._heap.now
             self._heap.after(self._heap.chance.uniform(0.0, _KUBELET_SECONDS), self._ready, pod, restarts)
 
     def _ready(self, pod: Pod, restarts: int) -> None:

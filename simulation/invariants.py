@@ -10,9 +10,10 @@ from simulation.cluster import Cluster
 from simulation.heap import Heap
 from simulation.patience import Patience
 from simulation.plan import Plan
-from stoker_orchestrator.domain.model import Model
+from simulation.scales import Scales
 from stoker_orchestrator.domain.outliers import FIRST_STILL_SECONDS
 from stoker_orchestrator.domain.retries import WORKERS
+from stoker_orchestrator.domain.scaling import Scale
 from stoker_orchestrator.domain.switchboard import Granted
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Checker:
         self._touched: list[tuple[Orchestrator, str]] = []
         self._open: dict[int, Task] = {}
         self._patience: dict[Orchestrator, Patience] = {}
+        self._scales = Scales(heap, cluster, plan)
         self.counts: dict[str, int] = defaultdict(int)
         """How often what happened, for people and for the tests of the simulator itself."""
 
@@ -136,11 +138,10 @@ class Checker:
             if not any(task.ask.excluded for task in orchestrator.tasks.values() if task.model.name == name):
                 violate(f"{name} is woken though a worker is coming; {waiting} wait")
 
-    def scaled(self, model: Model, replicas: int) -> None:
-        """Somebody asks for so many workers."""
-        self.counts["scaled"] += 1
-        if model.scaling is None or not 0 <= replicas <= model.scaling.most:
-            violate(f"{model.name} is scaled to {replicas}, which is out of its bounds")
+    def scaled(self, orchestrator: Orchestrator, effect: Scale) -> None:
+        """An orchestrator asks for so many workers."""
+        self.counts[f"scale {effect.reason}"] += 1
+        self._scales.check(orchestrator, effect)
 
     def ticked(self, orchestrator: Orchestrator) -> None:
         """An orchestrator let time pass."""
@@ -183,7 +184,7 @@ class Checker:
         known = {model.name: model for model in registry.models if model.name not in coming}
         if known != {name: model for name, model in cluster.models.items() if name not in coming}:
             violate(f"{orchestrator.name} believes in other models than there are")
-        ejected = [endpoint.id for endpoint in registry.endpoints if endpoint.ejected]
+        ejected = [endpoint.id for endpoint in registry.endpoints if endpoint.ejected and endpoint.id in true]
         if ejected:
             violate(f"{orchestrator.name} still ejects {ejected[:4]}, which live")
 

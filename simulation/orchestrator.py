@@ -2,12 +2,14 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 from simulation.cluster import Cluster
 from simulation.heap import Act, Heap
 from simulation.invariants import Checker
 from simulation.jobs import Job
 from simulation.plan import Plan
+from simulation.scaler import Scaler
 from simulation.task import Attempt, Task
 from simulation.trace import Trace
 from simulation.watch import Watch
@@ -19,9 +21,7 @@ from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.retries import Quarantine, RetryBudget
 from stoker_orchestrator.domain.switchboard import Effect, Granted, Outcome, Refused, Switchboard, Wake
 
-TICK_SECONDS = 0.25
-_WAKE_AGAIN_SECONDS = 2.0
-_API_SECONDS = (0.005, 0.1)
+TICK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,19 @@ class Orchestrator:
         """Jobs under way, by their number."""
         self.watch = Watch(around.heap, around.cluster, around.plan.wire, self.tell)
         self.running = True
-        self._cluster, self._trace, self._checker = around.cluster, around.trace, around.checker
+        self._trace, self.checker = around.trace, around.checker
         self._waiting: dict[int, Task] = {}
         self._tickets = itertools.count()
-        self._woken: dict[str, float] = {}
+        self._probed: set[str] = set()
         self._zero = self.heap.chance.uniform(-1e6, 1e6)
         self._rate = 1.0 + around.plan.skew
+        self._scaler = Scaler(self, around.cluster)
 
     def start(self) -> None:
         """Follow the cluster and let time pass."""
-        self._checker.joined(self)
+        self.checker.joined(self)
         self.watch.start()
+        self._scaler.start()
         self._tick()
 
     @property
@@ -67,9 +69,9 @@ class Orchestrator:
         """Its own clock."""
         return self._zero + self.heap.now * self._rate
 
-    def later(self, seconds: float, act: Act) -> None:
+    def later(self, seconds: float, act: Act, *given: Any) -> None:
         """Call `act` in so many seconds of its own clock."""
-        self.heap.after(seconds / self._rate, act)
+        self.heap.after(seconds / self._rate, act, *given)
 
     def submit(self, job: Job) -> None:
         """A caller sends a job."""
@@ -78,7 +80,7 @@ class Orchestrator:
             job.ended = "refused not_offered"
             return
         task = self.tasks[job.number] = Task(self, job, model)
-        self._checker.arrived(task)
+        self.checker.arrived(task)
         if job.patience is not None:
             self.heap.after(job.patience, task.hang_up)
         task.begin()
@@ -87,33 +89,33 @@ class Orchestrator:
         """A task asks for a place."""
         ticket = task.ticket = next(self._tickets)
         self._waiting[ticket] = task
-        self._checker.asked(task)
+        self.checker.asked(task)
         self.do(self.board.arrive(ticket, task.model, task.ask, self.now))
 
     def leave(self, task: Task) -> None:
         """A task's caller is gone before it had a place."""
         if task.ticket is not None and self._waiting.pop(task.ticket, None) is not None:
             self.board.leave(task.model.name, task.ticket)
-            self._checker.left(task)
+            self.checker.left(task)
 
     def give_back(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
         """A place is free again."""
-        self._checker.released(attempt)
+        self.checker.released(attempt)
         self.do(self.board.release(attempt.grant, self.now, outcome, seconds))
 
     def ended(self, task: Task, how: str) -> None:
         """A job has its answer."""
-        self._trace.note(f"{self.name} job {task.job.number} {how}")
+        self.note(f"job {task.job.number} {how}")
         del self.tasks[task.job.number]
         task.job.ended = how
-        self._checker.ended(task)
+        self.checker.ended(task)
 
     def tell(self, event: FleetEvent) -> None:
         """The fleet changed."""
-        self._trace.note(f"{self.name} told {_words(event)}")
+        self.note(f"told {_words(event)}")
         model = self._about(event)
         self.do(self.board.apply(event, self.now))
-        self._checker.changed(self, model)
+        self.checker.changed(self, model)
 
     def _about(self, event: FleetEvent) -> str:
         """The model that news are about; empty where they are about none."""
@@ -137,23 +139,24 @@ class Orchestrator:
                     self._grant(self._waiting.pop(ticket), effect, endpoint)
                 case Refused(ticket, refusal):
                     task = self._waiting.pop(ticket)
-                    self._checker.left(task)
+                    self.checker.left(task)
                     task.refused(refusal)
                 case Wake(model):
-                    self._wake(model)
+                    self.checker.woke(self, model)
+                    self._scaler.wake(model)
                 case Probe(endpoint):
                     self._probe(endpoint)
                 case Ejected(endpoint, reason):
-                    self._trace.note(f"{self.name} ejects {endpoint.id}: {reason}")
-                    self._checker.changed(self, endpoint.model)
+                    self.note(f"ejects {endpoint.id}: {reason}")
+                    self.checker.changed(self, endpoint.model)
                     self._give_up(endpoint)
                 case Readmitted(endpoint):
-                    self._trace.note(f"{self.name} readmits {endpoint.id}")
-                    self._checker.changed(self, endpoint.model)
+                    self.note(f"readmits {endpoint.id}")
+                    self.checker.changed(self, endpoint.model)
 
     def _grant(self, task: Task, grant: Granted, endpoint: Endpoint) -> None:
-        self._trace.note(f"{self.name} grants {endpoint.id} to job {task.job.number}")
-        self._checker.granted(task, grant)
+        self.note(f"grants {endpoint.id} to job {task.job.number}")
+        self.checker.granted(task, grant)
         task.granted(grant)
 
     def _give_up(self, endpoint: Endpoint) -> None:
@@ -163,34 +166,37 @@ class Orchestrator:
                 attempt.give_up()
 
     def _probe(self, endpoint: Endpoint) -> None:
+        """Ask once at a time, however often it is said to be due."""
+        if endpoint.id in self._probed:
+            return
+        self._probed.add(endpoint.id)
+
         def answered(pulse: Pulse) -> None:
+            self._probed.discard(endpoint.id)
             if self.running:
                 self.do(self.board.probed(endpoint.id, pulse, self.now))
-                self._checker.changed(self, endpoint.model)
+                self.checker.changed(self, endpoint.model)
 
         self.workers.probe(endpoint.id, answered)
 
-    def _wake(self, name: str) -> None:
-        """Ask once for a first worker; it comes whether or not its caller is still there."""
-        self._checker.woke(self, name)
-        if self.now - self._woken.get(name, float("-inf")) < _WAKE_AGAIN_SECONDS:
-            return
-        self._woken[name] = self.now
-        model = self.board.registry.model(name)
-        if model is not None and model.replicas == 0 and not self.watch.away:
-            self._trace.note(f"{self.name} wakes {name}")
-            self.heap.after(self.heap.chance.uniform(*_API_SECONDS), self._scale, name, 1, model.replicas)
+    def look(self, name: str) -> None:
+        """What activity decided changed who can serve a model."""
+        self.do(self.board.look(name, self.now))
+        self.checker.changed(self, name)
 
-    def _scale(self, name: str, replicas: int, expected: int) -> None:
-        model = self._cluster.models.get(name)
-        if model is not None and model.replicas == expected and not self.watch.away:
-            self._checker.scaled(model, replicas)
-            self._cluster.scale(name, replicas)
+    @property
+    def leading(self) -> bool:
+        """Whether this orchestrator decides how many workers run."""
+        return True
+
+    def note(self, words: str) -> None:
+        """Something for the trace."""
+        self._trace.note(f"{self.name} {words}")
 
     def _tick(self) -> None:
         if self.running:
             self.do(self.board.expire(self.now))
-            self._checker.ticked(self)
+            self.checker.ticked(self)
             self.later(TICK_SECONDS, self._tick)
 
     def crash(self) -> None:
@@ -203,7 +209,7 @@ class Orchestrator:
                 task.attempt.open = False
                 self.workers.abort(task.attempt.grant.endpoint.id, task.job.number)
             self.ended(task, "broken")
-        self._checker.crashed(self)
+        self.checker.crashed(self)
 
 
 def _words(event: FleetEvent) -> str:

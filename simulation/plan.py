@@ -59,12 +59,14 @@ class Plan:
     nodes: int = 3
     gpus: int = 2
     models: int = 2
+    least: int = 0
     most: int = 3
     capacity: int = 1
     first_replicas: int = 0
     start_seconds: tuple[float, float] = (2.0, 8.0)
     start_timeout: float = 60.0
     idle_after: float = 20.0
+    residency: float = 10.0
     seconds_per_unit: float = 0.05
     drain_seconds: float = 30.0
     skew: float = 0.0
@@ -89,7 +91,10 @@ def draw(seed: int) -> Plan:
         nodes=chance.randint(2, 10),
         gpus=chance.randint(1, 2),
         models=chance.randint(1, 6),
+        least=chance.choice((0, 0, 0, 1)),
         most=chance.randint(1, 4),
+        idle_after=chance.choice((5.0, 20.0, 60.0)),
+        residency=chance.choice((5.0, 10.0, 30.0)),
         capacity=chance.choice((1, 1, 2, 4)),
         first_replicas=chance.choice((0, 0, 1, 2)),
         seconds_per_unit=chance.choice((0.01, 0.05, 0.1)),

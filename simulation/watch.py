@@ -30,6 +30,8 @@ class Watch:
         """The endpoint that was told last of each pod."""
         self.under_way: dict[str, int] = {}
         """How many news of which object have happened and not been told yet."""
+        self.listing = False
+        """Whether a listing is on its way, in the place of news that it supersedes."""
         self._models: dict[str, Model] = {}
         self._episode = 0
         self._arrives = 0.0
@@ -54,7 +56,7 @@ class Watch:
 
     def go_away(self) -> None:
         """The API server is away."""
-        self.away = True
+        self.away, self.listing = True, False
         self._episode += 1
         self._heap.after(_BLIND_SECONDS, self._say_blind, self._episode)
 
@@ -98,13 +100,14 @@ class Watch:
             pods = {pod.name: pod.seen for pod in self._cluster.all_pods()}
             arrives = self._heap.chance.uniform(*self.wire.delay)
             self._arrives = self._heap.now + arrives
-            self._synced = True
+            self._synced = self.listing = True
             self._heap.after(arrives, self._take_listing, self._episode, dict(self._cluster.models), pods)
         self._heap.after(self.wire.resync_seconds, self._list, self._episode)
 
     def _take_listing(self, episode: int, models: dict[str, Model], pods: dict[str, EndpointSeen | None]) -> None:
         if not self._open or episode != self._episode:
             return
+        self.listing = False
         for name in [name for name in self._models if name not in models]:
             self._tell("model", name, None)
         for name, model in models.items():

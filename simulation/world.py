@@ -19,6 +19,8 @@ from stoker_orchestrator.domain.model import Model, Scaling
 _SETTLE_SECONDS = 40.0
 """Two resyncs after the last fault, and the longest pause between two probes of an ejected worker."""
 
+_MOMENT_SECONDS = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -90,7 +92,9 @@ class World:
         self.checker.over(self.orchestrators)
 
     def _settled(self) -> None:
-        """What was told a moment ago is on its way, so a moment is looked for in which nothing is."""
+        """A moment is looked for in which no listing is on its way."""
+        while any(orchestrator.watch.listing for orchestrator in self.orchestrators):
+            self.heap.run(self.heap.now + _MOMENT_SECONDS, self.checker.step)
         for orchestrator in self.orchestrators:
             self.checker.settled(orchestrator)
 
@@ -135,6 +139,6 @@ def _model(name: str, plan: Plan) -> Model:
         model_id=f"org/{name}",
         capacity=plan.capacity,
         replicas=min(plan.first_replicas, plan.most),
-        scaling=Scaling(most=plan.most, idle_after=plan.idle_after),
+        scaling=Scaling(plan.least, plan.most, plan.idle_after),
         start_timeout=plan.start_timeout,
     )
