@@ -1,4 +1,4 @@
-"""What activity decides, carried out at the cluster's API: calls take time, fail while it is away, and may be done though they failed."""
+"""What activity decides, carried out at the cluster's API: calls take time, fail, and may be done though they failed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AWAY_SECONDS = (0.1, 10.0)
 
 
 class Scaler:
-    """One orchestrator's scaling machine. One call of a kind is under way at a time; the machine asks again for what was left out."""
+    """One orchestrator's scaling machine. One call of a kind is under way at a time; the machine asks again for the others."""
 
     def __init__(self, orchestrator: Orchestrator, cluster: Cluster) -> None:
         self._orchestrator = orchestrator

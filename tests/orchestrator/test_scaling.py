@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stoker_contracts.resources.scaling import ScalingReason
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
-from stoker_orchestrator.domain.events import Sight
+from stoker_orchestrator.domain.events import ModelGone, Sight
 from stoker_orchestrator.domain.model import Leaving, Model, Obstacle, Scaling
 from stoker_orchestrator.domain.retirement import Rank, Retired, Revived
 from stoker_orchestrator.domain.scaling import Scale
@@ -365,3 +365,16 @@ def test_whatever_comes_the_scale_stays_within_bounds_and_no_job_is_lost(
     assert here.refused == {}
     here.run(70 + RESIDENCY_SECONDS + 10)
     assert here.replicas() == least
+
+
+def test_a_model_that_comes_with_workers_keeps_them_as_long_as_its_window() -> None:
+    here = cluster(scaled())
+    here.run(200)
+    here.board.apply(ModelGone("m"), here.now)
+    here.run(1)
+    here.change("m", replicas=1)
+    here.run(118)
+    assert here.scaled == []
+
+    here.run(5)
+    assert here.scaled == [("m", 1, 0)]

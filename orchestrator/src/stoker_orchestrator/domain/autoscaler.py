@@ -48,6 +48,8 @@ class _Memory:
     """Of one model: how many jobs it had at a time, when it was last scaled up, since when it is asked for without effect."""
 
     looked: float
+    began: float
+    """Since when it is remembered; what was before was not seen."""
     peaks: deque[tuple[float, int]] = field(default_factory=deque)
     raised: float = -math.inf
     woken: float | None = None
@@ -137,7 +139,8 @@ class Autoscaler:
         memory = self._memory(model.name, now)
         ready = [endpoint.since for endpoint in load.endpoints if endpoint.state is EndpointState.READY]
         settled = max([memory.raised, *ready]) + self._residency
-        if load.waiting or memory.woken is not None or now < max(settled, self._began + scaling.idle_after):
+        seen_since = max(memory.began, self._began)
+        if load.waiting or memory.woken is not None or now < max(settled, seen_since + scaling.idle_after):
             return None
         peak = memory.peak(now - scaling.idle_after)
         wanted = max(scaling.least, math.ceil(peak / model.capacity))
@@ -147,7 +150,7 @@ class Autoscaler:
         return Wish(wanted, ScalingReason.IDLE, f"{jobs} in the last {scaling.idle_after:g} s")
 
     def _memory(self, name: str, now: float) -> _Memory:
-        return self._memories.setdefault(name, _Memory(now))
+        return self._memories.setdefault(name, _Memory(now, now))
 
 
 def _needed(model: Model, scaling: Scaling, load: Load, *, woken: bool) -> int:
