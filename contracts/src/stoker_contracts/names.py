@@ -23,6 +23,9 @@ LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY = "stoker"
 
 ANNOTATION_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+ANNOTATION_PEER_ADDRESS = f"{GROUP}/peer-address"
+ANNOTATION_PEER_TOKEN = f"{GROUP}/peer-token"
+"""On the Lease of a release's orchestrators: where the one that holds it is reached by the others, and what they show there."""
 
 MODELS_CONFIG_KEY = "aiModels.json"
 """The key of a models config ConfigMap that holds the list."""
@@ -40,6 +43,8 @@ WORKER_CONTAINER = "worker"
 WORKER_PORT = 8000
 WORKER_PORT_NAME = "http"
 ORCHESTRATOR_PORT = 8935
+PEER_PORT = 8936
+"""Where an orchestrator is reached by the others of its release."""
 MODELS_MOUNT = "/models"
 """Where a worker pod finds its weights."""
 

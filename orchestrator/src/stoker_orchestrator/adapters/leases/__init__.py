@@ -1,0 +1,1 @@
+"""Where the Lease lies by which several orchestrators choose who leads."""
