@@ -83,7 +83,7 @@ class LocalDesk:
         now = time.monotonic()
         ticket = next(self._tickets)
         effects = self._switchboard.arrive(ticket, model, ask, now)
-        if len(effects) != 1 or not isinstance(grant := effects[0], Granted):
+        if len(effects) != 1 or not isinstance(grant := effects[0], Granted) or grant.ticket != ticket:
             return await self._waited(ticket, model, ask, effects, now)
         self.changed.set()
         self._metrics.decisions.labels("admit", "slot_free", model.name).inc()
@@ -98,6 +98,10 @@ class LocalDesk:
         self._taken.discard(slot)
         self._metrics.worker_seconds.observe(slot.endpoint.model, now - slot.began)
         self.do(self._switchboard.release(slot.grant, now, slot.outcome, now - slot.began))
+
+    def is_warm(self, name: str) -> bool:
+        """Whether a model has a worker that serves."""
+        return self._switchboard.registry.is_warm(name)
 
     def adopt(self, slots: Iterable[Slot]) -> None:
         """Count slots that another desk gave out."""

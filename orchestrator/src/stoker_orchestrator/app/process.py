@@ -17,6 +17,7 @@ from stoker_contracts.overview import Overview
 from stoker_orchestrator.adapters.fleets.port import Fleet
 from stoker_orchestrator.adapters.fleets.urls import UrlFleet
 from stoker_orchestrator.adapters.health import HealthCheck
+from stoker_orchestrator.adapters.leases.port import LeaseStore
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.adapters.tokens import Tokens
 from stoker_orchestrator.adapters.upstream import Upstream
@@ -26,6 +27,7 @@ from stoker_orchestrator.app.control import VERSION, create_control
 from stoker_orchestrator.app.dispatcher import Dispatcher
 from stoker_orchestrator.app.jobs import JobRoutes
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.app.peers.peers import Peers, Site
 from stoker_orchestrator.app.serving.server import Server
 from stoker_orchestrator.app.serving.shared import Limits as Connections
 from stoker_orchestrator.app.settings import Settings
@@ -43,7 +45,7 @@ EXIT_SETTINGS = 2
 class Orchestrator:
     """One data plane over one fleet."""
 
-    def __init__(self, settings: Settings, fleet: Fleet) -> None:
+    def __init__(self, settings: Settings, fleet: Fleet, leases: LeaseStore | None = None) -> None:
         self._settings = settings
         self.metrics = Metrics()
         switchboard = Switchboard(Registry(), Limits(settings.line_limit, settings.line_seconds))
@@ -59,11 +61,12 @@ class Orchestrator:
         control = create_control(self.broker.publisher, self.metrics, self._is_ready, self._look)
         limits = Connections(settings.max_connections, stall=settings.body_stall_seconds, body=settings.max_body_bytes)
         self.server = Server(Dispatcher(self.jobs, control), limits, self.budget)
+        self.peers = Peers(_site(settings), leases, self.broker, self.metrics) if leases is not None else None
         self._stopping = asyncio.Event()
         self.metrics.fleet.look = self._look
 
     def _is_ready(self) -> bool:
-        return self.broker.registry.synced and not self.server.stopping
+        return self.broker.registry.synced and not self.server.stopping and (self.peers is None or self.peers.ready)
 
     def _may_work(self, identity: str) -> bool:
         """Whether a job may run on an endpoint now. Only who leads knows of those that other orchestrators sent there."""
@@ -86,11 +89,13 @@ class Orchestrator:
         except OSError as error:
             log.error("%s:%s cannot be listened on: %s", self._settings.host, self._settings.port, error.strerror)  # noqa: TRY400 - said in words
             return 1
-        following = asyncio.create_task(self.broker.run())
+        following = asyncio.create_task(self.follow())
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         await self._finish_jobs()
+        if self.peers is not None:
+            await self.peers.end()
         await self.server.close()
         failed = following.done() and not following.cancelled() and following.exception() is not None
         following.cancel()
@@ -100,8 +105,17 @@ class Orchestrator:
         self.jobs.log.flush()
         return 1 if failed else 0
 
+    async def follow(self) -> None:
+        """Follow the fleet and the other orchestrators, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.broker.run())
+            if self.peers is not None:
+                group.create_task(self.peers.run())
+
     async def _finish_jobs(self) -> None:
         self.server.wind_down()
+        if self.peers is not None:
+            self.peers.retire()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_seconds):
                 while self.jobs.in_flight:  # noqa: ASYNC110 - counted by the job path, once a request
@@ -136,7 +150,19 @@ def serve(settings: Settings, fleet: Callable[[Settings], Fleet]) -> int:
 
 
 async def _run(settings: Settings, fleet: Callable[[Settings], Fleet]) -> int:
-    return await Orchestrator(settings, fleet(settings)).run()
+    return await Orchestrator(settings, fleet(settings), _leases(settings)).run()
+
+
+def _site(settings: Settings) -> Site:
+    return Site(settings.peer_name, settings.peer_address, settings.host, settings.peer_port)
+
+
+def _leases(settings: Settings) -> LeaseStore | None:
+    if not settings.peer_lease:
+        return None
+    from stoker_orchestrator.adapters.leases.kubernetes import KubernetesLease  # noqa: PLC0415 - only what is used
+
+    return KubernetesLease.connect(settings.namespace, settings.kubeconfig, settings.peer_lease)
 
 
 def _fleet(settings: Settings) -> Fleet:

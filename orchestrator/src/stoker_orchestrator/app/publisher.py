@@ -33,6 +33,7 @@ class Publisher:
         self._changed = changed
         self._shown: dict[str, Verdict] = {}
         self._published = asyncio.Condition()
+        self._number = 0
         self._unshown = asyncio.Event()
 
     async def run(self) -> None:
@@ -56,11 +57,18 @@ class Publisher:
             async with self._published:
                 await self._published.wait()
 
+    async def after(self, number: int) -> int:
+        """Wait until the newest change is another one than this; returns its number."""
+        async with self._published:
+            await self._published.wait_for(lambda: self._number != number)
+        return self._number
+
     async def _publish(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             self._metrics.generation.set(self.capabilities().generation)
+            self._number += 1
             async with self._published:
                 self._published.notify_all()
             self._unshown.set()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from stoker_contracts.names import ORCHESTRATOR_PORT
+from stoker_contracts.names import ORCHESTRATOR_PORT, PEER_PORT
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
 
 
@@ -59,6 +59,14 @@ class Settings(BaseSettings):
     residency_seconds: float = Field(
         default=RESIDENCY_SECONDS, ge=0, description="Seconds that a worker stays at least once it is ready, whatever is asked for."
     )
+    peer_lease: str = Field(
+        default="",
+        max_length=253,
+        description="kubernetes: the Lease by which several orchestrators choose who gives out slots; empty: this one does.",
+    )
+    peer_name: str = Field(default="", max_length=253, description="This one's name among them: its pod's.")
+    peer_address: str = Field(default="", description="The IP address at which the others reach this one: its pod's.")
+    peer_port: int = Field(default=PEER_PORT, ge=0, le=65535, description="The port at which they do; 0: any.")
     drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="From which level on lines are logged."
@@ -68,6 +76,9 @@ class Settings(BaseSettings):
     def _complete(self) -> Self:
         if self.fleet == "kubernetes" and not self.namespace:
             message = "STOKER_NAMESPACE must name the namespace to serve"
+            raise ValueError(message)
+        if self.peer_lease and not (self.peer_name and self.peer_address):
+            message = "STOKER_PEER_LEASE needs STOKER_PEER_NAME and STOKER_PEER_ADDRESS"
             raise ValueError(message)
         if self.fleet == "processes" and self.models_config is None:
             message = "STOKER_MODELS_CONFIG must name the aiModels.json file"

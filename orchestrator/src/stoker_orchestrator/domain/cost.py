@@ -78,6 +78,19 @@ class Rates:
         seen = self._seen.get((model, self._latest.get(model, "")))
         return seen.seconds / seen.jobs if seen is not None else 0.0
 
+    def known_rates(self) -> list[list[Any]]:
+        """What was learnt, as JSON; `learn` takes it in elsewhere."""
+        latest = self._latest
+        return [
+            [model, device, seen.seconds, seen.cost, seen.jobs, seen.spread, latest.get(model) == device]
+            for (model, device), seen in self._seen.items()
+        ]
+
+    def learn(self, rates: list[list[Any]]) -> None:
+        """Take over what another one learnt, in the place of what is known here."""
+        self._seen = {(model, device): _Seen(*seen) for model, device, *seen, _ in rates}
+        self._latest = {model: device for model, device, *_, latest in rates if latest}
+
     def forget(self, model: str) -> None:
         """The model is no longer offered."""
         self._latest.pop(model, None)

@@ -137,6 +137,11 @@ class Election:
         self._silent, self._silent_at = "", float("-inf")
         self._retiring = self._ending = self._stepping_down = False
 
+    @property
+    def first(self) -> bool:
+        """Whether nobody has led before this process."""
+        return self.leading and self._seen is not None and self._seen.changes <= 1
+
     def may_write(self, now: float) -> bool:
         """Whether nobody else can lead: the Lease is held, and was renewed not too long ago."""
         return self.leading and now - self._renewed_at < DURATION_SECONDS

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoker_orchestrator.domain.model import Endpoint, Leaving
+from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Crowd:
     waiting: int = 0
     work: float = 0.0
     callers: int = 0
-    oldest: float = 0.0
+    oldest: float = field(default=0.0, compare=False)
 
 
 NOBODY = Crowd()
@@ -27,12 +27,16 @@ class EndpointLoad:
     work: float = 0.0
     pace: float = 1.0
     ejected: bool = False
+    ahead: bool = False
     leaving: Leaving = Leaving.STAYS
 
-    def show(self, endpoint: Endpoint) -> None:
-        """Let the endpoint look as told."""
+    def show(self, endpoint: Endpoint, now: float) -> None:
+        """Let the endpoint look as told. What is told anew was busy until now."""
+        if endpoint_load(endpoint) != self:
+            endpoint.idle_since = now
         endpoint.in_flight, endpoint.work, endpoint.pace = self.in_flight, self.work, self.pace
         endpoint.ejected, endpoint.leaving = self.ejected, self.leaving
+        endpoint.ahead = self.ahead and endpoint.state is EndpointState.STARTING
 
 
 IDLE = EndpointLoad()
@@ -40,7 +44,8 @@ IDLE = EndpointLoad()
 
 def endpoint_load(endpoint: Endpoint) -> EndpointLoad:
     """How busy an endpoint is."""
-    return EndpointLoad(endpoint.in_flight, endpoint.work, endpoint.pace, endpoint.ejected, endpoint.leaving)
+    lies = endpoint.in_flight, endpoint.work, endpoint.pace
+    return EndpointLoad(*lies, endpoint.ejected, endpoint.ahead, endpoint.leaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,16 @@ class Load:
     rates: list[list[Any]] = field(default_factory=list)
     roomless: list[str] = field(default_factory=list)
 
+    def show(self, endpoint: Endpoint | None, now: float) -> None:
+        """Let an endpoint look as told."""
+        if endpoint is not None:
+            self.endpoints.get(endpoint.id, IDLE).show(endpoint, now)
+
     def wire(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "endpoints": {
-                name: [load.in_flight, load.work, load.pace, load.ejected, load.leaving.value]
+                name: [load.in_flight, load.work, load.pace, load.ejected, load.ahead, load.leaving.value]
                 for name, load in self.endpoints.items()
             },
             "lines": {name: [crowd.waiting, crowd.work, crowd.callers, crowd.oldest] for name, crowd in self.lines.items()},
@@ -68,8 +78,8 @@ class Load:
     def read(cls, told: dict[str, Any]) -> "Load":
         """From JSON; the reverse of `wire`."""
         endpoints = {
-            name: EndpointLoad(in_flight, work, pace, ejected, Leaving(leaving))
-            for name, (in_flight, work, pace, ejected, leaving, *_) in told["endpoints"].items()
+            name: EndpointLoad(in_flight, work, pace, ejected, ahead, Leaving(leaving))
+            for name, (in_flight, work, pace, ejected, ahead, leaving, *_) in told["endpoints"].items()
         }
         lines = {name: Crowd(*crowd[:4]) for name, crowd in told["lines"].items()}
         return cls(endpoints, lines, told["rates"], told["roomless"])

@@ -99,6 +99,10 @@ class Outliers:
         record.failures += 1
         return [self._eject(record, "failures")] if record.failures >= FAILURES and not endpoint.ejected else []
 
+    def know(self, endpoint: Endpoint) -> None:
+        """The endpoint was ejected by another orchestrator; from now on it is probed from here."""
+        self._ejected[endpoint.id] = self._record(endpoint).endpoint
+
     def gone(self, identity: str) -> None:
         """The endpoint is no more."""
         self._records.pop(identity, None)

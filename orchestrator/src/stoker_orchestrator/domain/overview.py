@@ -123,11 +123,11 @@ def _worker_state(endpoint: Endpoint) -> WorkerState:
 
 
 def _line(switchboard: Switchboard, model: Model, now: float) -> LineOverview:
-    registry, line, work = switchboard.registry, switchboard.line(model.name), switchboard.work(model.name)
+    registry, crowd = switchboard.registry, switchboard.crowd(model.name, now)
     return LineOverview(
-        waiting=switchboard.waiting(model.name),
-        callers=line.callers if line is not None else 0,
-        work_seconds=registry.rates.seconds(model.name, work) if registry.rates.known(model.name) else None,
-        oldest_seconds=line.oldest(now) if line is not None else 0.0,
-        estimated_wait_ms=round(registry.estimated_wait(model.name, work) * 1000),
+        waiting=crowd.waiting,
+        callers=crowd.callers,
+        work_seconds=registry.rates.seconds(model.name, crowd.work) if registry.rates.known(model.name) else None,
+        oldest_seconds=crowd.oldest,
+        estimated_wait_ms=round(registry.estimated_wait(model.name, crowd.work) * 1000),
     )

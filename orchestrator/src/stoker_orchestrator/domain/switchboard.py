@@ -11,6 +11,7 @@ from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.domain.admission import Hold, Limits, Refusal, admit, retry_after, stuck, unavailable
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask, Line
+from stoker_orchestrator.domain.load import NOBODY, Crowd, Load
 from stoker_orchestrator.domain.model import Endpoint, Model
 from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Pulse, Readmitted
 from stoker_orchestrator.domain.registry import Registry
@@ -63,6 +64,8 @@ class Switchboard:
         self.outliers = Outliers()
         self.paused = False
         """Jobs come and wait, and none is given a slot: which slots are taken is not known here now."""
+        self.told: Load | None = None
+        """How busy everything is, as the orchestrator says which gives out the slots; None where this one does."""
         self._limits = limits or Limits()
         self._lines: dict[str, Line] = {}
 
@@ -72,11 +75,22 @@ class Switchboard:
 
     def waiting(self, name: str) -> int:
         """Jobs in the line of a model."""
+        if self.told is not None:
+            return self.told.lines.get(name, NOBODY).waiting
         return len(self._lines[name]) if name in self._lines else 0
 
     def work(self, name: str) -> float:
         """Declared cost of the jobs in the line of a model."""
+        if self.told is not None:
+            return self.told.lines.get(name, NOBODY).work
         return self._lines[name].work if name in self._lines else 0.0
+
+    def crowd(self, name: str, now: float) -> Crowd:
+        """The line of a model, seen from outside."""
+        line = self._lines.get(name)
+        if self.told is not None:
+            return self.told.lines.get(name, NOBODY)
+        return Crowd(len(line), line.work, line.callers, line.oldest(now)) if line is not None else NOBODY
 
     def arrive(self, ticket: int, model: Model, ask: Ask, now: float) -> list[Effect]:
         """A job comes. No grant and no refusal among the effects means that it waits."""
@@ -133,6 +147,8 @@ class Switchboard:
         """The fleet changed."""
         known = self.registry.endpoint(event.id) if isinstance(event, EndpointGone) else None
         self.registry.apply(event, now)
+        if self.told is not None and isinstance(event, EndpointSeen):
+            self.told.show(self.registry.endpoint(event.id), now)
         match event:
             case EndpointGone(identity):
                 self.outliers.gone(identity)

@@ -75,8 +75,8 @@ async def _answer(call: Awaitable[Lease], none: int) -> Lease | None:
 
 
 def _annotations(write: Write) -> dict[str, str]:
-    holder = write.holder
-    return {names.ANNOTATION_PEER_ADDRESS: holder.address if holder else "", names.ANNOTATION_PEER_TOKEN: holder.token if holder else ""}
+    address, token = (write.holder.address, write.holder.token) if write.holder else ("", "")
+    return {names.ANNOTATION_PEER_ADDRESS: address, names.ANNOTATION_PEER_TOKEN: token}
 
 
 def _spec(write: Write) -> dict[str, Any]:

@@ -40,7 +40,14 @@ class SwitchingDesk:
             try:
                 return await self.current.take(model, ask)
             except MovedError:
-                ask = replace(first, waited=first.waited + time.monotonic() - asked)
+                ask = self._again(model, first, time.monotonic() - asked)
+
+    def _again(self, model: Model, first: Ask, waited: float) -> Ask:
+        """What is asked at the next desk. A cold start is not counted against the caller's own time."""
+        patience = first.patience
+        if patience is not None and self.local.is_warm(model.name):
+            patience = max(0.0, patience - waited)
+        return replace(first, waited=first.waited + waited, patience=patience)
 
     def switch(self, desk: HandingDesk) -> None:
         """From now on `desk` counts the slots that are in use, and gives out the next ones."""

@@ -4,7 +4,7 @@ Fields are only ever added, at the end and with a default: a program reads what 
 of two releases understand each other while one replaces the other. `number` is the follower's own name for one of its jobs.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import orjson
 
@@ -36,6 +36,10 @@ class Held(NamedTuple):
     """The slots that a follower's jobs have: (number, endpoint's id, model, cost) each."""
 
     slots: list[tuple[int, str, str, float]]
+
+
+class Settled(NamedTuple):
+    """All of the follower's jobs that run or wait have been told."""
 
 
 class Asked(NamedTuple):
@@ -113,13 +117,10 @@ class Beat(NamedTuple):
     """Still here."""
 
 
-Message = (
-    Hello | Welcome | Unwelcome | Held | Asked | Left | Given | Denied | Returned | GiveUp | Loaded | Succeeded | Goodbye | Beat
-)  # fmt: skip
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (Hello, Welcome, Unwelcome, Held, Asked, Left, Given, Denied, Returned, GiveUp, Loaded, Succeeded, Goodbye, Beat)
-}
+FromFollower = Hello | Held | Settled | Asked | Left | Returned | Succeeded
+FromLeader = Welcome | Unwelcome | Given | Denied | GiveUp | Loaded | Goodbye
+Message = FromFollower | FromLeader | Beat
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 def encode(message: Message) -> bytes:

@@ -20,7 +20,7 @@ class Wire(asyncio.Protocol):
     """Sends messages, and gives those that come to `hear`. `ended` is set once, when nothing can come any more."""
 
     def __init__(self, begun: "Callable[[Wire], None] | None" = None) -> None:
-        self.hear: Callable[[Message], None] = lambda message: None
+        self.hear: Callable[[Message], None] = lambda _: None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._begun = begun
         self._loop = asyncio.get_running_loop()
