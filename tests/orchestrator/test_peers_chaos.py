@@ -13,7 +13,7 @@ JOBS = 120
 
 
 class Callers:
-    """Send jobs to whoever lives; a job whose orchestrator dies is sent again, as its caller would."""
+    """Send jobs to whoever lives; a job whose orchestrator dies, or takes none any more, is sent again."""
 
     def __init__(self, them: Company, chance: random.Random) -> None:
         self.answers: list[httpx2.Response] = []
@@ -25,7 +25,7 @@ class Callers:
             serving = [each for each in self._them.replicas if not each.orchestrator.server.stopping]
             task = self._random.choice(serving).job(f"job-{number}")
             await asyncio.wait((task,))
-            if not task.cancelled():
+            if not task.cancelled() and "stopping" not in task.result().text:
                 self.answers.append(task.result())
                 return
 

@@ -182,9 +182,9 @@ class Company:
     async def start(self, name: str) -> Replica:
         """One more replica, that leads or follows."""
         replica = Replica(name, self.lease, self._events, **self._settings)
+        await replica.listen()
         self.replicas.append(replica)
         self._watch(replica)
-        await replica.listen()
         await until(lambda: replica.leading or replica.linked)
         return replica
 
