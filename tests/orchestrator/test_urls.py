@@ -182,7 +182,7 @@ async def test_a_container_that_refuses_a_job_gets_none_until_the_key_is_changed
     """The runner's own health asks for no token."""
     (tmp_path / "provider").write_text("old")
     async with FakeRunner().running() as runner, following(external(runner.url(key="provider")), folder=tmp_path) as here:
-        here.fleet.refused("m-url-0", 401)
+        here.fleet.barred("m-url-0", 401)
         asked = len(runner.looks)
         await until(lambda: len(runner.looks) > asked + 2)
         assert here.troubles() == ["endpoint 1 of 1 refuses the token (401); look at the key provider"]

@@ -36,10 +36,10 @@ _DISTRUST = {
 class HealthCheck:
     """Looks at containers, each time on a connection of its own. `trust` is who is believed behind ``https``."""
 
-    def __init__(self, tokens: Tokens, trust: ssl.SSLContext, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, tokens: Tokens, trust: ssl.SSLContext, patience: float | None = None) -> None:
         self._tokens = tokens
         self._trust = trust
-        self._patience = patience
+        self._patience = PATIENCE_SECONDS if patience is None else patience
         self._session: aiohttp.ClientSession | None = None
 
     async def look(self, url: Url) -> Health:

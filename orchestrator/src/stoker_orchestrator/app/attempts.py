@@ -15,12 +15,13 @@ from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.adapters.upstream import WorkerLostError
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.desk import RefusedError, Slot
-from stoker_orchestrator.app.forwarding import Forwarder, WorkerFullError, WorkerLeavingError
+from stoker_orchestrator.app.forwarding import Forwarder
 from stoker_orchestrator.app.interruption import Interruption
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.target import Target
 from stoker_orchestrator.app.timers import CoarseTimers
+from stoker_orchestrator.app.worker_errors import WorkerFullError, WorkerLeavingError
 from stoker_orchestrator.domain.admission import Refusal
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.retries import WORKERS, Quarantine, RetryBudget

@@ -11,7 +11,9 @@ from stoker_contracts.pipelines import FACTS, Media
 from stoker_orchestrator.adapters.upstream import Answer, Upstream
 from stoker_orchestrator.app.desk import Slot
 from stoker_orchestrator.app.event_stream import wants_events
+from stoker_orchestrator.app.foreign import Foreign, Shown
 from stoker_orchestrator.app.job import Job
+from stoker_orchestrator.app.worker_errors import WorkerFullError, WorkerLeavingError
 from stoker_orchestrator.domain.switchboard import Outcome
 
 _WORKER, _QUEUE_MS, _COLD_START = (name.lower().encode() for name in (HEADER_WORKER, HEADER_QUEUE_MS, HEADER_COLD_START))
@@ -24,22 +26,15 @@ _SHORT = 4096
 """A worker's own refusal is shorter than this."""
 
 
-class WorkerFullError(Exception):
-    """The worker has as many jobs as it takes. Ours are counted, so another orchestrator's are there, as during a rollout."""
-
-
-class WorkerLeavingError(Exception):
-    """The worker drains and takes no new job; nothing is lost."""
-
-
 class Forwarder:
     """Carries jobs to workers over kept connections."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, foreign: Foreign) -> None:
         self._upstream = upstream
+        self._foreign = foreign
 
     async def forward(self, job: Job, slot: Slot) -> None:
-        """One try on one worker. Raises WorkerLostError, WorkerFullError, WorkerLeavingError.
+        """One try on one worker. Raises WorkerLostError, WorkerFullError, WorkerLeavingError, RefusedError.
 
         Before the first byte of an answer the job may go elsewhere.
         """
@@ -48,8 +43,10 @@ class Forwarder:
         answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
         try:
             body = await self._refusal(answer) if answer.status == _REFUSED else b""
+            foreign = not slot.endpoint.pulse and not body
+            shown = await self._foreign.translated(job, slot.endpoint, answer) if foreign else answer
             job.told += _about(slot)
-            await self._answer(job, answer, body)
+            await self._answer(job, shown, body)
             slot.outcome = Outcome.SERVED
         finally:
             self._upstream.release(answer)
@@ -66,7 +63,7 @@ class Forwarder:
             raise WorkerLeavingError
         return body
 
-    async def _answer(self, job: Job, answer: Answer, body: bytes) -> None:
+    async def _answer(self, job: Job, answer: Shown, body: bytes) -> None:
         head = [header for header in answer.headers if header[0] in _PASSED_BACK]
         head += job.told
         job.status, job.reason = answer.status, "answered"

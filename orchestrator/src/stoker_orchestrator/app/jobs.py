@@ -19,6 +19,7 @@ from stoker_orchestrator.app.body import BodyTooLargeError
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.event_stream import EventStream, wants_events
 from stoker_orchestrator.app.failures import REFUSING, refusal_for
+from stoker_orchestrator.app.foreign import Foreign
 from stoker_orchestrator.app.forwarding import Forwarder
 from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.app.job_log import JobLog
@@ -40,12 +41,12 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 class JobRoutes:
     """Serves the requests of all job routes."""
 
-    def __init__(self, broker: Broker, upstream: Upstream, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, broker: Broker, upstream: Upstream, foreign: Foreign, settings: Settings, metrics: Metrics) -> None:
         self._broker = broker
         self._settings = settings
         self._metrics = metrics
         self._timers = CoarseTimers()
-        self._attempts = Attempts(broker, Forwarder(upstream), metrics, self._timers)
+        self._attempts = Attempts(broker, Forwarder(upstream, foreign), metrics, self._timers)
         self.log = JobLog()
         self.in_flight = 0
 

@@ -25,6 +25,7 @@ from stoker_orchestrator.app.body import Budget
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.control import VERSION, create_control
 from stoker_orchestrator.app.dispatcher import Dispatcher
+from stoker_orchestrator.app.foreign import Foreign
 from stoker_orchestrator.app.jobs import JobRoutes
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.peers.peers import Peers, Site
@@ -56,7 +57,7 @@ class Orchestrator:
         advertiser = Advertiser(settings.name)
         self.broker = Broker(switchboard, urls, self._prober, advertiser, self.metrics, settings.residency_seconds)
         self._upstream = Upstream(urls.authorization, trust)
-        self.jobs = JobRoutes(self.broker, self._upstream, settings, self.metrics)
+        self.jobs = JobRoutes(self.broker, self._upstream, Foreign(urls.barred), settings, self.metrics)
         self.budget = Budget(settings.body_budget_bytes)
         control = create_control(self.broker.publisher, self.metrics, self._is_ready, self._look)
         limits = Connections(settings.max_connections, stall=settings.body_stall_seconds, body=settings.max_body_bytes)

@@ -16,6 +16,7 @@ from stoker_orchestrator.domain.model import EndpointState, Obstacle, Url
 _OF_A_GATEWAY = frozenset({502, 503, 504})
 """What a proxy says in the place of a container that does not answer it."""
 NOT_LET_IN = frozenset({401, 403})
+_NO_ROUTE = frozenset({404, 405})
 _OK, _REDIRECT, _CLIENT_ERROR = 200, 300, 400
 
 
@@ -69,17 +70,30 @@ def answered(status: int, body: bytes, url: Url) -> Health:
     if _OK <= status < _REDIRECT:
         return _told(body)
     if _REDIRECT <= status < _CLIENT_ERROR:
-        return down(Reason.UNHEALTHY, f"redirects elsewhere ({status}), which is not followed; name where it leads", lasting=True)
+        return _elsewhere(status)
     found = down(Reason.UNHEALTHY, f"answers {status} when asked for its health")
     return replace(found, silent=status in _OF_A_GATEWAY)
 
 
+def turned_away(status: int) -> bool:
+    """Whether this answer to a job says that the container takes none of ours, and nothing of the job."""
+    return status in NOT_LET_IN or status in _NO_ROUTE or _REDIRECT <= status < _CLIENT_ERROR
+
+
 def refused(status: int, url: Url) -> Health:
-    """A container that does not let us in."""
+    """A container that takes no jobs of ours, by what it answered to one."""
+    if status in _NO_ROUTE:
+        return down(Reason.UNHEALTHY, f"has no route for this pipeline ({status}); look at its url", lasting=True)
+    if status not in NOT_LET_IN:
+        return _elsewhere(status)
     if url.key is None and not url.token:
         return down(Reason.TOKEN_MISSING, f"asks for a token ({status}) and none is named; name its tokenKey", lasting=True)
     where = f"the key {url.key}" if url.key is not None else "the token of its entry"
     return down(Reason.TOKEN_REFUSED, f"refuses the token ({status}); look at {where}", lasting=True)
+
+
+def _elsewhere(status: int) -> Health:
+    return down(Reason.UNHEALTHY, f"redirects elsewhere ({status}), which is not followed; name where it leads", lasting=True)
 
 
 def _told(body: bytes) -> Health:

@@ -1,5 +1,6 @@
 """The fields of a job that routing needs, read from the head of its body as it streams by."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,14 +39,15 @@ class _Part:
 
 
 class FormHead:
-    """Reads text fields from a multipart body chunk by chunk; files pass through unseen."""
+    """Reads the `wanted` text fields from a multipart body chunk by chunk; files pass through unseen."""
 
-    def __init__(self, content_type: str) -> None:
+    def __init__(self, content_type: str, wanted: Collection[str] = _ROUTING_FIELDS) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or b"boundary" not in options:
             message = "the body must be multipart/form-data with a boundary"
             raise MalformedBodyError(message)
         self.fields: dict[str, str] = {}
+        self._wanted = wanted
         self._part = _Part()
         self._parser = MultipartParser(
             options[b"boundary"],
@@ -84,9 +86,9 @@ class FormHead:
         self._part.header_value.clear()
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.name in _ROUTING_FIELDS and len(self._part.value) < _MAX_VALUE:
+        if self._part.name in self._wanted and len(self._part.value) < _MAX_VALUE:
             self._part.value += data[start:end]
 
     def _end(self) -> None:
-        if self._part.name in _ROUTING_FIELDS:
+        if self._part.name in self._wanted:
             self.fields[self._part.name] = self._part.value[:_MAX_VALUE].decode(errors="replace")

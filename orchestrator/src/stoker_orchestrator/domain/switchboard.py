@@ -94,6 +94,7 @@ class Switchboard:
 
     def arrive(self, ticket: int, model: Model, ask: Ask, now: float) -> list[Effect]:
         """A job comes. No grant and no refusal among the effects means that it waits."""
+        model = self.registry.model(model.name) or model  # a job that comes again brings what was so when it came first
         line = self._lines.get(model.name) if self._lines else None
         match admit(self.registry, model, line, ask, self._limits, paused=self.paused):
             case Endpoint() as endpoint:

@@ -17,8 +17,7 @@ from stoker_orchestrator.adapters.fleets.port import Fleet, FleetError, Sink
 from stoker_orchestrator.adapters.health import HealthCheck
 from stoker_orchestrator.adapters.tokens import NoTokenError, Tokens
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen, Synced
-from stoker_orchestrator.domain.health import UNSEEN, Health, Report, after, obstacle, reports, sentence
-from stoker_orchestrator.domain.health import refused as not_let_in
+from stoker_orchestrator.domain.health import UNSEEN, Health, Report, after, obstacle, refused, reports, sentence
 from stoker_orchestrator.domain.model import Model, Url
 
 log = logging.getLogger(__name__)
@@ -123,14 +122,14 @@ class UrlFleet:
         except NoTokenError:
             return None
 
-    def refused(self, endpoint: str, status: int) -> None:
+    def barred(self, endpoint: str, status: int) -> None:
         """A container did not let a job in, well as it may call itself: it gets none for a while, or until the key is changed."""
         for followed in self._followed.values():
             for place in followed.places:
                 if place.id == endpoint:
                     place.barred_until = time.monotonic() + BARRED_SECONDS
                     place.barred_with = self.authorization(place.url.address)
-                    self._settle(followed, place, not_let_in(status, place.url))
+                    self._settle(followed, place, refused(status, place.url))
 
     def _take(self, event: FleetEvent) -> None:
         match event:
@@ -210,7 +209,7 @@ class UrlFleet:
             busy = self._busy(place.id)
             found = await self._check.look(place.url)
             followed = self._followed[name]
-            if not self._barred(place):
+            if not self._is_barred(place):
                 self._settle(followed, place, after(place.health, found, busy=busy or self._busy(place.id)))
             place.seen.set()
             pause = max(_LEAST_PAUSE_SECONDS, began + followed.model.health_seconds - time.monotonic())
@@ -218,7 +217,7 @@ class UrlFleet:
                 async with asyncio.timeout(pause):
                     await place.look.wait()
 
-    def _barred(self, place: _Place) -> bool:
+    def _is_barred(self, place: _Place) -> bool:
         barred = time.monotonic() < place.barred_until
         return barred and self.authorization(place.url.address) == place.barred_with
 

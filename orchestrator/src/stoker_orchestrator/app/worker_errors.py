@@ -1,0 +1,9 @@
+"""Why a worker took no job, though it was there."""
+
+
+class WorkerFullError(Exception):
+    """The worker has as many jobs as it takes. Ours are counted, so another orchestrator's are there, as during a rollout."""
+
+
+class WorkerLeavingError(Exception):
+    """The worker drains, or takes no jobs of ours; nothing is lost."""
