@@ -79,6 +79,7 @@ def _next(release: Release) -> list[str]:
         f"kubectl --namespace {release.namespace} get smd --output wide",
         f"kubectl --namespace {release.namespace} describe smd by-hand",
         f"curl -s {release.url}/capabilities",
+        f".venv/bin/stoker status --watch --url {release.url}",
         f"curl -s {release.url}/text-to-image -H 'Accept: image/png' -o picture.png -d '{body}'",
         "make demo-down                  # removes everything",
     ]

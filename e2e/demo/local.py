@@ -62,6 +62,7 @@ def _end(story: Story, url: str, *, keep: bool) -> None:
         [
             *again,
             f"curl -s {url}/capabilities",
+            f".venv/bin/stoker status --watch --url {url}",
             f"curl -s {url}/text-to-image -H 'Accept: image/png' -o picture.png -d '{body}'",
             "make demo                       # the same on a real Kubernetes",
         ]

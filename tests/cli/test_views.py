@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -161,6 +162,18 @@ def test_a_worker_that_takes_no_jobs_says_why_once() -> None:
     assert "m-1    no card" not in drawn(overview(alone))
 
 
+@pytest.mark.parametrize(
+    ("change", "row"),
+    [
+        ({"replicas": 2, "min_replicas": 1, "max_replicas": 3, "warm": True}, "org/m     yes        2          1 to 3"),
+        ({"replicas": 4, "min_replicas": None, "max_replicas": None}, "org/m     no         4          somebody else decides"),
+    ],
+)
+def test_one_model_alone_says_how_many_workers_are_asked_for_and_by_whom(change: dict[str, Any], row: str) -> None:
+    assert row in drawn(overview(shown_model("m", **change)))
+    assert row not in drawn(overview(shown_model("m", **change), shown_model("n")))
+
+
 def test_without_models_it_says_where_they_come_from() -> None:
     assert "No models. List some in the models config" in drawn(overview())
 
@@ -215,7 +228,7 @@ def test_an_orchestrator_that_goes_away_is_waited_for_and_its_last_words_stay(
 
     said = capsys.readouterr()
     assert (said.out if text else said.err).count("Nobody answers") == 1
-    assert said.out.rstrip().splitlines()[-1].startswith("b ") is text
+    assert said.out.rstrip().splitlines()[-1].startswith("org/b ") is text
 
 
 def test_an_orchestrator_that_was_never_there_ends_the_watch() -> None:

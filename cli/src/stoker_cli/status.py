@@ -51,6 +51,7 @@ def status(model: str | None, url: str, output: str, *, watch: bool) -> None:
     stopped      it is refused: no worker runs, and none may be started
 
     \b
+    ASKED FOR    workers that are wanted now, within BOUNDS while activity decides
     WORKERS      those that take jobs, of all there are
     JOBS         those under way, of as many as run at a time
     LINE         jobs that wait

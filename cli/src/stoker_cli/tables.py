@@ -33,7 +33,7 @@ def tables(overview: Overview, note: str = "") -> RenderableType:
     if not overview.models:
         parts += ["", Text("No models. List some in the models config, or apply a ModelDeployment.")]
         return Group(*parts)
-    for table in (_models, _reasons, _lines, _workers, _decisions):
+    for table in (_models, _details, _reasons, _lines, _workers, _decisions):
         made = table(overview.models)
         parts += ["", made] if made.row_count else []
     return Group(*parts)
@@ -66,6 +66,16 @@ def _models(models: tuple[ModelOverview, ...]) -> Table:
             str(model.line.waiting),
             _wait(model),
         )
+    return table
+
+
+def _details(models: tuple[ModelOverview, ...]) -> Table:
+    """What has no room in the first table, where one model alone is shown."""
+    table = _table("MODEL ID", "KEPT WARM", "ASKED FOR", "BOUNDS")
+    if len(models) == 1:
+        (model,) = models
+        bounds = "somebody else decides" if model.max_replicas is None else f"{model.min_replicas} to {model.max_replicas}"
+        table.add_row(model.model_id, "yes" if model.warm else "no", str(model.replicas), bounds)
     return table
 
 
