@@ -137,6 +137,11 @@ DECISIONS = (
         {"{{model}} {{reason}}": _count("stoker_decisions_total", "model", "reason", only=', kind="swap"')},
     ),
     Panel(
+        "Who waits for whom",
+        "Models for which no device is free, and those that make room.",
+        {"{{model}} waits for {{other}}": _seen("stoker_model_waits_for", "model", "other")},
+    ),
+    Panel(
         "Decisions about workers",
         "Given up and let in again, sent away and taken back; and which orchestrator leads.",
         {

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from aiohttp import web
 from click.testing import CliRunner, Result
 
 from stoker_cli.main import stoker
+from stoker_orchestrator.app.control import VERSION
 from stoker_orchestrator.domain.model import Obstacle
 from tests.support.fleet import model
 from tests.support.orchestrator import JOB, world
@@ -23,6 +25,13 @@ BROKEN = Obstacle("LoadFailed", "no such layer")
 
 async def run(*arguments: str, **environment: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, stoker, ["status", *arguments], env=environment)
+
+
+async def test_it_says_which_version_it_is() -> None:
+    found = CliRunner().invoke(stoker, ["--version"])
+
+    assert found.output == f"stoker {version('stoker-cli')}\n"
+    assert version("stoker-cli") == VERSION
 
 
 async def test_it_shows_what_the_orchestrator_knows() -> None:

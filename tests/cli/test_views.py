@@ -33,7 +33,8 @@ NO_CARD = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. No preemption
 def shown_model(name: str, state: ModelState = ModelState.COLD, **others: object) -> ModelOverview:
     plain = {
         "name": name, "pipeline": Pipeline.TEXT_TO_IMAGE, "model_id": f"org/{name}", "warm": False, "replicas": 0, "decisions": (),
-        "min_replicas": 0, "max_replicas": 1, "state": state, "reason": "", "message": "", "workers": (), "line": IDLE,
+        "min_replicas": 0, "max_replicas": 1, "state": state, "reason": "", "message": "", "workers": (),
+        "waits_for": (), "line": IDLE,
     }  # fmt: skip
     return ModelOverview.model_validate(plain | others)
 

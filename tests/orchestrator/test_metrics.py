@@ -1,6 +1,12 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from stoker_orchestrator.app.metrics import Metrics
+from stoker_orchestrator.domain.events import ModelSeen
+from stoker_orchestrator.domain.overview import Identity, overview
+from stoker_orchestrator.domain.placement import Wait
+from stoker_orchestrator.domain.registry import Registry
+from stoker_orchestrator.domain.switchboard import Switchboard
+from tests.support.fleet import model
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -34,6 +40,18 @@ def test_decisions_are_counted_by_kind_and_reason_and_by_model_where_they_concer
 
     assert seen["stoker_decisions_total", "scale", "m", "wake"] == 2
     assert seen["stoker_decisions_total", "lead", "", "lease_taken"] == 1
+
+
+def test_who_waits_for_whom_is_seen() -> None:
+    board = Switchboard(Registry())
+    board.apply(ModelSeen(model("a")), now=0)
+    metrics = Metrics()
+    metrics.fleet.look = lambda: overview(Identity("o", "1"), board, lambda _: (), {"a": Wait("a", "gpu", ("b", "c"), now=True)}, 0)
+
+    seen = samples(metrics)
+
+    assert (seen["stoker_model_waits_for", "a", "b"], seen["stoker_model_waits_for", "a", "c"]) == (1, 1)
+    assert seen["stoker_models", "waits"] == 1
 
 
 def test_each_time_is_in_its_bucket_and_in_all_above() -> None:

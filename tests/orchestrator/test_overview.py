@@ -68,6 +68,7 @@ def test_a_model_that_waits_for_another_says_for_whom() -> None:
 
     assert (found.state, found.reason) == (ModelState.WAITS, "WaitsForRoom")
     assert found.message == "no nvidia.com/gpu is free; other makes room"
+    assert found.waits_for == ("other",)
 
 
 def test_the_last_decisions_are_told() -> None:
@@ -124,6 +125,20 @@ def test_times_are_told_once_jobs_have_shown_how_long_they_take() -> None:
     assert (after.workers[0].in_flight, after.workers[0].capacity) == (1, 1)
     assert (after.workers[0].ms_per_unit, after.workers[0].work_seconds) == (4000, 12)
     assert after.line == LineOverview(waiting=3, callers=2, work_seconds=12, oldest_seconds=7, estimated_wait_ms=18_000)
+
+
+def test_a_slow_worker_takes_longer_for_the_same_work() -> None:
+    made = board(ModelSeen(model()), endpoint("a"), endpoint("b"))
+    (first,) = made.arrive(1, model(), Ask(2.0), now=0)
+    assert isinstance(first, Granted)
+    made.release(first, 8.0, Outcome.SERVED, seconds=8.0)
+    slow = made.registry.endpoint("b")
+    assert slow is not None
+    slow.pace, slow.work = 3.0, 2.0
+
+    fast, worse = seen(made).models[0].workers
+
+    assert (fast.ms_per_unit, worse.ms_per_unit, worse.work_seconds) == (4000, 12_000, 24)
 
 
 @pytest.mark.parametrize(("scaling", "bounds"), [(Scaling(1, 3), (1, 3)), (None, (None, None))])

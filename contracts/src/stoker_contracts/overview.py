@@ -88,6 +88,7 @@ class ModelOverview(_Wire):
     state: ModelState
     reason: str = Field(description="Why it is in this state, for programs; empty where the state says all.")
     message: str = Field(description="Why it is in this state, for people; empty where the state says all.")
+    waits_for: tuple[str, ...] = Field(description="The models that make room for it, or may; empty where it waits for none.")
     workers: tuple[WorkerOverview, ...] = Field(description="In the order in which they came.")
     line: LineOverview
     decisions: tuple[ScalingDecision, ...] = Field(

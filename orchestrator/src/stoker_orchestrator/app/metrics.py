@@ -43,6 +43,7 @@ class JobCounts(Collector):
         yield family
 
 
+_WAITS = ("model", "other")
 DecisionKind = Literal[
     "admit", "hold", "refuse", "retry", "quarantine", "eject", "readmit", "scale", "retire", "revive", "swap", "lead"
 ]  # fmt: skip
@@ -132,6 +133,7 @@ class FleetGauges(Collector):
         yield GaugeMetricFamily("stoker_models", "Models by what becomes of a job sent now.", labels=["state"])
         yield GaugeMetricFamily("stoker_model_warm", "1 where a worker has the model loaded, else 0.", labels=["model"])
         yield GaugeMetricFamily("stoker_model_replicas", "Workers that are asked for.", labels=["model"])
+        yield GaugeMetricFamily("stoker_model_waits_for", "1 where a model waits until another one makes room.", labels=_WAITS)
         yield GaugeMetricFamily("stoker_endpoints", "Workers by state.", labels=["model", "state"])
         yield GaugeMetricFamily("stoker_jobs_in_flight", "Jobs on workers.", labels=["model"])
         yield GaugeMetricFamily("stoker_jobs_waiting", "Jobs in line.", labels=["model"])
@@ -159,6 +161,8 @@ def _measure(families: dict[str, GaugeMetricFamily], model: ModelOverview) -> No
     workers = Count(worker.state for worker in model.workers)
     families["stoker_model_warm"].add_metric(name, model.state is ModelState.SERVING)
     families["stoker_model_replicas"].add_metric(name, model.replicas)
+    for other in model.waits_for:
+        families["stoker_model_waits_for"].add_metric([model.name, other], 1)
     for state in WorkerState:
         families["stoker_endpoints"].add_metric([model.name, state], workers[state])
     families["stoker_jobs_in_flight"].add_metric(name, sum(worker.in_flight for worker in model.workers))

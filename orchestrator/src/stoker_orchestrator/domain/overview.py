@@ -66,6 +66,7 @@ def _model(
         state=state,
         reason=reason,
         message=message,
+        waits_for=wait.others if wait is not None and state is ModelState.WAITS else (),
         workers=tuple(_worker(registry, endpoint) for endpoint in registry.endpoints_of(model.name)),
         line=_line(switchboard, model, now),
         decisions=decisions,
