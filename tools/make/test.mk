@@ -2,6 +2,7 @@
 
 PYTEST := .venv/bin/pytest -q
 REPORT = $(if $(JUNIT_REPORT),--junit-xml=$(JUNIT_REPORT))
+FAULTS := worker_faults or rollouts or drains or kills or api_server or crowds or scaling
 DOMAINS := stoker_operator stoker_orchestrator stoker_worker
 
 .PHONY: test
@@ -29,6 +30,11 @@ api: $(STAMP) binaries ## Tests against a real API server, run as plain processe
 .PHONY: cluster
 cluster: $(STAMP) ## Scenarios on a kind cluster with real pods.
 	@$(PYTHON) -m e2e.scenarios $(REPORT)
+
+.PHONY: faults
+faults: $(STAMP) ## The faults that a cluster must survive, at their full length: API server away for 90 s, overload for 60 s.
+	@STOKER_AWAY_SECONDS=90 STOKER_OVERLOAD_SECONDS=60 \
+	  $(PYTHON) -m e2e.scenarios -k "$(FAULTS)" $(REPORT)
 
 .PHONY: generated-check
 generated-check: crds-check lock-check reference-check ## Fail when a generated file differs from its source.
