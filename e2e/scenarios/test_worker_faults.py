@@ -36,8 +36,9 @@ def lost(stub: Release, pairs: None) -> Iterator[tuple[Traffic, str]]:  # noqa: 
     """Traffic of a model one of whose workers hangs for ever: from the first scenario on, as the kubelet takes its time."""
     with traffic(stub, "org/lost", callers=2) as told:
         victim = eventually(lambda: busy_pod(stub, "lost"))
-        signal_pod(stub, victim, "STOP")
-        yield told, victim
+        with resumed(stub, victim):
+            signal_pod(stub, victim, "STOP")
+            yield told, victim
 
 
 def serves_again(told: Traffic, worker: str) -> None:
