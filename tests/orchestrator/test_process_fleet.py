@@ -160,3 +160,15 @@ def children_of(parent: int) -> list[int]:
             if f"\nPPid:\t{parent}\n" in status.read_text() and b"stoker_worker" in (status.parent / "cmdline").read_bytes():
                 found.append(int(status.parent.name))
     return found
+
+
+async def test_the_worker_that_costs_least_ends_when_fewer_are_asked_for(tmp_path: Path) -> None:
+    async with running(config(tmp_path, COLD)) as told:
+        await told.fleet.scale("i2v-org-cold", 3, expected=0)
+        await until(lambda: len(told.endpoints(EndpointState.READY)) == 3)
+        chosen = told.endpoints(EndpointState.READY)[1].id
+        await told.fleet.rank(chosen, -1)
+        await told.fleet.scale("i2v-org-cold", 2, expected=3)
+        await until(lambda: EndpointGone(chosen) in told.events)
+
+        assert len(told.endpoints(EndpointState.READY)) == 2
