@@ -133,7 +133,8 @@ async def test_who_waits_for_whom_is_shown_and_counted() -> None:
         assert here.metric("stoker_decisions_total", kind="swap", reason=reason, model=name) == 1
 
 
-async def test_the_last_five_decisions_are_shown() -> None:
+async def test_the_last_five_decisions_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stoker_orchestrator.domain.scaling.ASK_AGAIN_SECONDS", 0.02)
     async with world(brief()) as here:
         for number in range(MAX_DECISIONS + 2):
             here.fleet.tell(ModelSeen(brief(replicas=3 + number)))
