@@ -76,13 +76,13 @@ async def test_one_call_for_a_model_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(here.fleet, "scale", scale)
         waiting = asyncio.create_task(here.post(json=JOB))
         await until(lambda: calls)
-        looks = here.orchestrator.broker._scaler._scaling
+        looks = here.orchestrator.broker.scaler._scaling
         seen = 0
 
-        def count(*arguments: object, **others: object) -> object:
+        def count(*arguments: Any, **others: Any) -> object:
             nonlocal seen
             seen += 1
-            return look(*arguments, **others)  # type: ignore[arg-type]
+            return look(*arguments, **others)
 
         look = looks.look
         monkeypatch.setattr(looks, "look", count)
