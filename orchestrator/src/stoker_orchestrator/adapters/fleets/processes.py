@@ -60,6 +60,7 @@ class ProcessFleet:
         self._keepers: dict[str, list[_Keeper]] = {}
         self._numbers = itertools.count(1)
         self._obstacles: dict[str, Obstacle | None] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._sink: Sink | None = None
 
     async def run(self, sink: Sink) -> None:
@@ -78,7 +79,7 @@ class ProcessFleet:
             everybody = [keeper.task for keepers in self._keepers.values() for keeper in keepers if keeper.task is not None]
             for task in everybody:
                 task.cancel()
-            await asyncio.gather(*everybody, return_exceptions=True)
+            await asyncio.gather(*everybody, *self._ending, return_exceptions=True)
 
     async def scale(self, model: str, replicas: int, *, expected: int) -> None:
         """Keep so many workers of `model` running; those that cost least go first."""
@@ -97,6 +98,8 @@ class ProcessFleet:
             keepers.remove(keeper)
             assert keeper.task is not None  # noqa: S101 - it has one from its making on
             keeper.task.cancel()
+            self._ending.add(keeper.task)
+            keeper.task.add_done_callback(self._ending.discard)
         self._sink(ModelSeen(self._model(self._entries[model])))
 
     async def rank(self, endpoint: str, cost: int) -> None:
