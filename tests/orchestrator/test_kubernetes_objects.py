@@ -47,6 +47,15 @@ def test_restarts_of_all_containers_make_a_new_endpoint() -> None:
     assert seen.id == "p.3"
 
 
+def test_a_model_knows_the_decisions_that_its_resource_shows_but_for_those_of_a_later_release() -> None:
+    made = {"time": "2026-01-02T03:04:05.600000Z", "before": 0, "after": 1, "reason": "Wake", "message": "a job came"}
+    shown = resource("a") | {"status": {"scaling": {"decisions": [made, made | {"reason": "Intuition"}]}}}
+
+    (decision,) = objects.model(shown).decisions
+
+    assert decision.wire() == made
+
+
 def test_a_resource_that_is_not_understood_is_gone_and_leaves_the_others_alone() -> None:
     told: list[FleetEvent] = []
     fleet = KubernetesFleet(client=None)  # type: ignore[arg-type]

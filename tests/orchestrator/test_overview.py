@@ -78,6 +78,18 @@ def test_the_last_decisions_are_told() -> None:
     assert seen(board(ModelSeen(model())), 0, decision).models[0].decisions == (decision,)
 
 
+def test_decisions_of_another_orchestrator_are_told_once_with_ones_own() -> None:
+    made = [
+        ScalingDecision(time=datetime.fromtimestamp(second, UTC), before=0, after=1, reason=ScalingReason.WAKE)
+        for second in range(7)
+    ]
+    shown = model(decisions=tuple(made[:5]))
+
+    (found,) = seen(board(ModelSeen(shown)), 0, *made[3:]).models
+
+    assert found.decisions == tuple(made[2:])
+
+
 def test_a_worker_out_of_order_says_why() -> None:
     made = board(ModelSeen(model()), endpoint("a", state=EndpointState.DRAINING, trouble="it answers 401"), endpoint("b"))
 

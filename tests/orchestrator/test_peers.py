@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 
 import httpx2
 
+from stoker_contracts.overview import Overview
 from stoker_orchestrator.domain.election import Write
 from stoker_orchestrator.domain.events import ModelSeen
 from stoker_orchestrator.domain.outliers import Pulse
@@ -292,3 +293,16 @@ async def test_a_leader_that_lost_the_api_server_gives_way_and_both_keep_their_j
 
     assert statuses(jobs) == [200] * 6
     assert not them.too_many
+
+
+async def test_whichever_orchestrator_is_asked_its_status_is_the_same_but_for_who_leads() -> None:
+    async with company(2) as them:
+        gauge = await them.worker("w")
+        jobs = [replica.job() for replica in them.replicas for _ in range(2)]
+        await until(lambda: gauge.running == 1 and all(replica.board.waiting("m") == 3 for replica in them.replicas))
+        told = [Overview.model_validate_json((await each.client.get("/status")).content) for each in them.replicas]
+        gauge.let(4)
+        await asyncio.wait(jobs)
+
+    assert [each.orchestrator.leading for each in told] == [True, False]
+    assert [(each.models[0].line.waiting, each.models[0].workers[0].in_flight) for each in told] == [(3, 1), (3, 1)]

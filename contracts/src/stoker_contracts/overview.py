@@ -92,7 +92,7 @@ class ModelOverview(_Wire):
     workers: tuple[WorkerOverview, ...] = Field(description="In the order in which they came.")
     line: LineOverview
     decisions: tuple[ScalingDecision, ...] = Field(
-        description="The last ones about the number of its workers, the newest last, as far as this orchestrator made them."
+        description="The last ones about the number of its workers, whichever orchestrator made them; the newest last."
     )
 
 

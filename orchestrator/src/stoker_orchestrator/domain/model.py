@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from stoker_contracts.capabilities import Price
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.resources.scaling import ScalingDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Model:
     start_timeout: float = 600.0
     obstacle: Obstacle | None = None
     price: Price | None = None
+    decisions: tuple[ScalingDecision, ...] = ()
+    """The last ones about its workers that its resource shows, whoever made them; the newest last."""
     urls: tuple[Url, ...] = ()
     """The containers that serve it, where somebody else runs them."""
     health_seconds: float = 5.0

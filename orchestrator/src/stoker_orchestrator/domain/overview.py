@@ -12,7 +12,7 @@ from stoker_contracts.overview import (
     WorkerOverview,
     WorkerState,
 )
-from stoker_contracts.resources.scaling import ScalingDecision, ScalingReason
+from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingDecision, ScalingReason
 from stoker_orchestrator.domain.admission import stuck
 from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving, Model
 from stoker_orchestrator.domain.placement import Wait
@@ -38,7 +38,8 @@ def overview(
 ) -> Overview:
     """The document of ``GET /status``.
 
-    `decisions` gives the last ones about a model, `waits` tells who waits for whom; `now` is on the orchestrator's clock.
+    `decisions` gives the last ones about a model that were made here, `waits` tells who waits for whom; `now` is on the
+    orchestrator's clock.
     """
     registry = switchboard.registry
     blind = None if registry.blind_since is None else now - registry.blind_since
@@ -69,8 +70,14 @@ def _model(
         waits_for=wait.others if wait is not None and state is ModelState.WAITS else (),
         workers=tuple(_worker(registry, endpoint) for endpoint in registry.endpoints_of(model.name)),
         line=_line(switchboard, model, now),
-        decisions=decisions,
+        decisions=_last(model.decisions, decisions),
     )
+
+
+def _last(shown: tuple[ScalingDecision, ...], made: tuple[ScalingDecision, ...]) -> tuple[ScalingDecision, ...]:
+    """Decisions of all orchestrators: those that the resource shows, and those that are not written there yet."""
+    by_time = {decision.time: decision for decision in (*shown, *made)}
+    return tuple(by_time[time] for time in sorted(by_time))[-MAX_DECISIONS:]
 
 
 def _state(registry: Registry, model: Model, wait: Wait | None) -> tuple[ModelState, str, str]:

@@ -1,9 +1,12 @@
 """What objects of the Kubernetes API say, in the orchestrator's words."""
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import ValidationError
 
 from stoker_contracts import names
 from stoker_contracts.capabilities import Price
@@ -53,6 +56,7 @@ def model(item: Item) -> Model:
         obstacle=_obstacle(conditions(item), _NOT_TAKEN if external else _HOPELESS),
         price=price
         and Price(per_unit=price["perUnit"], unit=price.get("unitsPer", "pixel"), currency=price.get("currency", "USD")),
+        decisions=tuple(last_decisions(item, ())),
         urls=tuple(_url(each) for each in external.get("endpoints", ())),
         health_seconds=seconds(external.get("healthInterval", "5s")),
     )
@@ -84,9 +88,15 @@ def _obstacle(found: Iterable[Item], hopeless: Collection[str]) -> Obstacle | No
 
 
 def last_decisions(item: Item, made: Sequence[ScalingDecision]) -> list[ScalingDecision]:
-    """The last decisions of all orchestrators: those in the status of the resource and those `made` here, the newest last."""
-    told = ((item.get("status") or {}).get("scaling") or {}).get("decisions") or []
-    found = {each.time: each for each in [*map(ScalingDecision.model_validate, told), *made]}
+    """The last decisions of all orchestrators: those in the status of the resource and those `made` here, the newest last.
+
+    Decisions of a later release that are not understood are left out.
+    """
+    told: list[ScalingDecision] = []
+    for each in ((item.get("status") or {}).get("scaling") or {}).get("decisions") or []:
+        with contextlib.suppress(ValidationError):
+            told.append(ScalingDecision.model_validate(each))
+    found = {each.time: each for each in [*told, *made]}
     return [found[time] for time in sorted(found)][-MAX_DECISIONS:]
 
 
