@@ -21,6 +21,7 @@ BASE = {
 }
 GPU_REQUIRE = {"minDeviceMemory": "40Gi"}
 EXTERNAL = {"endpoints": [{"url": "https://host:8000/base"}]}
+NO_URL = "url must be http:// or https:// with a host, and no user name, query or fragment"
 
 
 class Resources:
@@ -80,8 +81,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"price": {"perUnit": "cheap"}}, "should match"),
     ({"external": {"endpoints": []}}, "should have at least 1 items"),
     *[
-        ({"external": {"endpoints": [{"url": url}]}}, "url must be http:// or https:// with a host and no user name")
-        for url in ("ftp://host", "host:8000", "https://", "https://me:secret@host/", "http:///path")
+        ({"external": {"endpoints": [{"url": url}]}}, NO_URL)
+        for url in ("ftp://host", "host:8000", "https://", "https://me:secret@host/", "http:///path", "http://host/?a=b")
     ],
     ({"external": EXTERNAL | {"healthInterval": "0s"}}, "must be longer than 0s"),
     ({"scaling": {"idleAfter": "0s"}}, "must be longer than 0s"),

@@ -20,6 +20,7 @@ NAMESPACE = "stoker"
 EVERYTHING: Mapping[str, Any] = {
     "imagePullSecrets": [{"name": "pull"}],
     "models": [{"pipeline": "text-to-image", "model_id": "stabilityai/sdxl-turbo", "warm": True, "price_per_unit": 4768371}],
+    "external": {"tokenSecret": "providers", "authorities": "our-ca"},
     "operator": {
         "nodeSelector": {"pool": "system"},
         "podAnnotations": {"example.com/a": "b"},

@@ -51,6 +51,8 @@ class Orchestrator:
         self.metrics = Metrics()
         switchboard = Switchboard(Registry(), Limits(settings.line_limit, settings.line_seconds))
         trust = ssl.create_default_context()
+        if settings.authorities_file is not None:
+            trust.load_verify_locations(settings.authorities_file)
         tokens = Tokens(settings.tokens_dir)
         urls = UrlFleet(fleet, tokens, HealthCheck(tokens, trust), self._may_work, lambda: self.broker.leading)
         self._prober = Prober(trust)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, FilePath, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.names import ORCHESTRATOR_PORT, PEER_PORT
@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     workers_per_model: int = Field(default=1, ge=1, description="processes: workers of one model at most.")
     worker_idle_seconds: float = Field(
         default=600, gt=0, description="processes: seconds without a job after which a worker that is not needed ends."
+    )
+    authorities_file: FilePath | None = Field(
+        default=None, description="PEM file with certificates that are trusted behind https, beside the system's."
     )
     max_body_bytes: int = Field(default=32 * 2**20, gt=0, description="Bytes of one request; larger ones get a 413.")
     body_budget_bytes: int = Field(default=256 * 2**20, gt=0, description="Bytes of all requests that are kept at a time.")
