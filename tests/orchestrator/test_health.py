@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stoker_contracts.resources.conditions import Reason
 from stoker_contracts.resources.endpoints import EndpointPhase
-from stoker_orchestrator.domain.health import UNSEEN, WELL, Health, after, answered, down, obstacle, reports, unanswered
+from stoker_orchestrator.domain.health import UNSEEN, WELL, Health, after, answered, down, obstacle, refused, reports, unanswered
 from stoker_orchestrator.domain.model import EndpointState, Url
 
 URL = Url("https://host/base", 1, "my-provider")
@@ -111,3 +111,19 @@ def test_whatever_it_answers_a_container_takes_jobs_only_by_a_2xx_of_its_own(loo
         said_well = found == WELL or (said_well and health != found)
         assert (health.state is EndpointState.READY) == said_well
         assert "host" not in health.words
+
+
+secrets_of_a_url = st.text("abcdefghijklmnopqrstuvwxyz", min_size=12, max_size=20)
+
+
+@given(answers, st.lists(st.tuples(secrets_of_a_url, secrets_of_a_url), min_size=1, max_size=4))
+def test_no_words_hold_an_address_or_a_token_whatever_a_container_answers(
+    answer: tuple[int, bytes], places: list[tuple[str, str]]
+) -> None:
+    urls = [Url(f"https://{host}/{host}", 1, None, f"t-{token}") for host, token in places]
+    healths = [answered(answer[0], answer[1], url) for url in urls] + [refused(answer[0], url) for url in urls]
+    found = obstacle(healths, [0.0] * len(healths), 10.0, 1.0)
+    words = [each.message for each in reports(healths)] + [each.words for each in healths] + [found.message if found else ""]
+
+    assert not [secret for place in places for secret in place for each in words if secret in each]
+    assert not [url for url in urls if url.token in repr(url)]

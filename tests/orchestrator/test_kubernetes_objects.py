@@ -121,3 +121,6 @@ def test_a_container_that_stays_as_it_is_stays_so_since_the_same_moment() -> Non
         "since": "1970-01-01T00:01:00Z", "observedGeneration": 4,
     }  # fmt: skip
     assert [EndpointStatus.model_validate(each).index for each in again] == [0, 1]
+    there = resource("m", external={"endpoints": [{"url": "http://a"}, {"url": "http://b"}]}) | {"status": {"endpoints": again}}
+    assert objects.model(there).told_down == {1}
+    assert objects.model(resource("m") | {"status": {"endpoints": again}}).told_down == set()

@@ -141,6 +141,29 @@ async def test_a_silent_container_is_down_unless_a_job_of_ours_runs_there() -> N
         await until(lambda: here.states() == [READY])
 
 
+async def test_who_does_not_lead_takes_silence_for_work_until_who_leads_calls_it_death() -> None:
+    async with FakeRunner().running() as runner, following(external(runner.url())) as here:
+        never = asyncio.Event()
+
+        async def silent(request: web.Request) -> web.StreamResponse:
+            await never.wait()
+            return await well(request)
+
+        here.leads = False
+        here.busy.add("m-url-0")
+        runner.health = silent
+        asked = len(runner.looks)
+        await until(lambda: len(runner.looks) > asked + 2)
+        assert here.states() == [READY]
+
+        here.inner.tell(ModelSeen(external(runner.url(), told_down=frozenset({0}))))
+
+        await until(lambda: here.states() == [STARTING])
+        here.leads = True
+        never.set()
+        await until(lambda: here.states() == [READY])
+
+
 async def test_a_container_is_asked_with_its_token_and_a_changed_key_counts_at_once(tmp_path: Path) -> None:
     (tmp_path / "provider").write_text("old\n")
 

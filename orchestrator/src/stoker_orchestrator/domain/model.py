@@ -66,6 +66,8 @@ class Model:
     """The containers that serve it, where somebody else runs them."""
     health_seconds: float = 5.0
     """How often each of them is asked for its health."""
+    told_down: frozenset[int] = frozenset()
+    """Those of `urls`, by their places, that take no jobs as the orchestrator that leads tells."""
 
     @property
     def startable(self) -> bool:

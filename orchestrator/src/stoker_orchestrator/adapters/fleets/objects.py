@@ -13,7 +13,7 @@ from stoker_contracts.capabilities import Price
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.quantities import seconds
 from stoker_contracts.resources.conditions import ConditionType, Reason
-from stoker_contracts.resources.endpoints import MAX_MESSAGE
+from stoker_contracts.resources.endpoints import MAX_MESSAGE, EndpointPhase
 from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingDecision
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.domain.events import EndpointSeen
@@ -59,6 +59,7 @@ def model(item: Item) -> Model:
         decisions=tuple(last_decisions(item, ())),
         urls=tuple(_url(each) for each in external.get("endpoints", ())),
         health_seconds=seconds(external.get("healthInterval", "5s")),
+        told_down=frozenset(each["index"] for each in reported(item) if external and each.get("state") == EndpointPhase.DOWN),
     )
 
 

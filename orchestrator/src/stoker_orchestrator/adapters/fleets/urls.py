@@ -206,16 +206,23 @@ class UrlFleet:
         while True:
             began = time.monotonic()
             place.look.clear()
-            busy = self._busy(place.id)
+            busy = self._may_work(name, place)
             found = await self._check.look(place.url)
             followed = self._followed[name]
             if not self._is_barred(place):
-                self._settle(followed, place, after(place.health, found, busy=busy or self._busy(place.id)))
+                self._settle(followed, place, after(place.health, found, busy=busy or self._may_work(name, place)))
             place.seen.set()
             pause = max(_LEAST_PAUSE_SECONDS, began + followed.model.health_seconds - time.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await place.look.wait()
+
+    def _may_work(self, name: str, place: _Place) -> bool:
+        """Whether silence may be work. Who does not lead cannot know it, and believes who does."""
+        followed = self._followed[name]
+        if not self._may_report() and followed.places.index(place) in followed.model.told_down:
+            return False
+        return self._busy(place.id)
 
     def _is_barred(self, place: _Place) -> bool:
         barred = time.monotonic() < place.barred_until
