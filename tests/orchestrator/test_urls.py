@@ -239,6 +239,29 @@ async def test_an_edited_list_keeps_the_containers_that_stand_where_they_stood()
             assert (here.states(), here.registry.models) == ([], [])
 
 
+async def test_a_container_that_is_no_longer_named_is_not_waited_for_at_the_start() -> None:
+    async with FakeRunner().running() as runner:
+        never = asyncio.Event()
+
+        async def silent(request: web.Request) -> web.StreamResponse:
+            await never.wait()
+            return await well(request)
+
+        runner.health = silent
+        inner, events = PlayedFleet(*seen(external(runner.url()))), list[FleetEvent]()
+        check = HealthCheck(Tokens(), ssl.create_default_context(), patience=60)
+        task = asyncio.create_task(UrlFleet(inner, Tokens(), check, lambda _: False).run(events.append))
+        await until(lambda: runner.looks)
+        assert Synced() not in events
+
+        inner.tell(ModelGone("m"))
+
+        await until(lambda: Synced() in events)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 async def test_how_the_containers_are_is_reported_by_who_leads_and_again_where_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urls, "REPORT_SECONDS", 0.05)
     async with FakeRunner().running() as runner, following(external(runner.url())) as here:
