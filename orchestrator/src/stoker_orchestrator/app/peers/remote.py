@@ -102,7 +102,9 @@ class RemoteDesk:
         waiter = self._waiters.get(number)
         if waiter is None or waiter.future.done():
             return
-        endpoint = self._registry.endpoint(given.endpoint) or Endpoint(given.endpoint, waiter.model.name, given.address)
+        foreign = "://" in given.address  # workers of ours are reached by host and port
+        unseen = Endpoint(given.endpoint, waiter.model.name, given.address, pulse=not foreign)
+        endpoint = self._registry.endpoint(given.endpoint) or unseen
         now, ask = time.monotonic(), waiter.ask
         grant = Granted(number, endpoint, ask.cost)
         slot = self._held[number] = Slot(self, endpoint, ask.cost, now, ask.waited + now - waiter.asked, given.cold, grant)
