@@ -31,7 +31,6 @@ INSTALLED: dict[str, Any] = {
         {"pipeline": "text-to-image", "model_id": "org/cold"},
         {"pipeline": "text-to-music", "model_id": "org/bad"},
     ],
-    "orchestrator": {"replicas": 2},
     "worker": {"engine": "stub", "gpu": {"count": 0}},
 }
 WARM, COLD = "t2i-org-warm", "t2i-org-cold"
@@ -44,7 +43,7 @@ BY_KUBERNETES = {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""
-OURS, SCALE, STATUS = "modeldeployments", "modeldeployments/scale", "modeldeployments/status"
+OURS, SCALE, STATUS, LEASES = "modeldeployments", "modeldeployments/scale", "modeldeployments/status", "leases"
 NEEDED: dict[str, list[Right]] = {
     "operator": [
         *(("stoker.dev", OURS, verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
@@ -60,19 +59,20 @@ NEEDED: dict[str, list[Right]] = {
         ("stoker.dev", SCALE, "patch"),
         ("stoker.dev", STATUS, "patch"),
         *(("", "pods", verb) for verb in ("list", "watch", "patch")),
+        *(("coordination.k8s.io", LEASES, verb) for verb in ("get", "patch", "create")),
     ],
 }
 NEVER: list[Right] = [
     *(("", "secrets", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
-    *(("", "pods", verb) for verb in ("create", "patch", "delete")),
+    *(("", "pods", verb) for verb in ("create", "delete")),
     ("", "pods/exec", "create"),
     ("", "pods/log", "get"),
     ("", "serviceaccounts/token", "create"),
     ("", "nodes", "list"),
     ("", "namespaces", "list"),
-    ("apps", "deployments", "delete"),
     ("apps", "daemonsets", "create"),
     ("batch", "jobs", "create"),
+    ("coordination.k8s.io", LEASES, "delete"),
     ("rbac.authorization.k8s.io", "roles", "escalate"),
     ("rbac.authorization.k8s.io", "rolebindings", "create"),
     ("apiextensions.k8s.io", "customresourcedefinitions", "patch"),
@@ -114,7 +114,7 @@ def lived_in(installed: ApiTier, helm: Helm, tmp_path_factory: pytest.TempPathFa
     log = tmp_path_factory.mktemp("programs") / "log"
     port = free_port()
     operator = {"STOKER_HEALTH_HOST": LOOPBACK, "STOKER_HEALTH_PORT": str(free_port())}
-    orchestrator = {"STOKER_HOST": LOOPBACK, "STOKER_PORT": str(port)}
+    orchestrator = {"STOKER_HOST": LOOPBACK, "STOKER_PORT": str(port), "STOKER_PEER_PORT": "0"}
     with (
         log.open("w") as output,
         program(installed, helm, "operator", operator, output),
@@ -186,6 +186,7 @@ def review(user: str, right: Right, namespace: str) -> dict[str, Any]:
     group, resource, verb = right
     kind, _, subresource = resource.partition("/")
     asked = {"group": group, "resource": kind, "subresource": subresource, "verb": verb, "namespace": namespace}
+    asked |= {"name": f"{RELEASE}-orchestrator"} if resource == LEASES else {}
     spec = {"user": USERS[user].name, "groups": list(USERS[user].groups), "resourceAttributes": asked}
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
 

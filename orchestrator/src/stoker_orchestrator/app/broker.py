@@ -70,6 +70,11 @@ class Broker:
         """Whether this orchestrator decides and writes how many workers run."""
         return self.may_write()
 
+    def rouse(self) -> None:
+        """Who leads has changed: what follows from that is done at once, and told."""
+        self.scaler.rouse()
+        self.local.changed.set()
+
     def take(self, model: Model, ask: Ask) -> Coroutine[Any, Any, Slot]:
         """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError."""
         return self.desk.take(model, ask)

@@ -50,6 +50,10 @@ class Scaler:
         """Who waits for whom, by the name of the model that waits."""
         return self._scaling.waits
 
+    def rouse(self) -> None:
+        """Who leads has changed; looked at at once."""
+        self._woken.set()
+
     async def run(self) -> None:
         """Look until cancelled."""
         while True:

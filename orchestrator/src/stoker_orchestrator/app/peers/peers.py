@@ -77,7 +77,11 @@ class Peers:
     async def run(self) -> None:
         """Take part until cancelled."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Wire(self._followers.accept), self._site.host, self._site.port)
+        try:
+            server = await loop.create_server(lambda: Wire(self._followers.accept), self._site.host, self._site.port)
+        except OSError as error:
+            log.error("port %d cannot be listened on for the other orchestrators: %s", self._site.port, error.strerror)  # noqa: TRY400 - said in words
+            raise
         self._begin(server.sockets[0].getsockname()[1])
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -186,7 +190,7 @@ class Peers:
         self._metrics.decisions.labels("lead", reason).inc()
         log.info("this orchestrator leads (%s)", reason)
         self._followers.lead(awaited)
-        self._broker.local.changed.set()
+        self._broker.rouse()
 
     def _cease(self, reason: Reason) -> None:
         self._broker.switchboard.paused = True
@@ -194,4 +198,4 @@ class Peers:
         self._metrics.leading.set(0)
         self._metrics.decisions.labels("lead", reason).inc()
         log.info("this orchestrator leads no longer (%s)", reason)
-        self._broker.local.changed.set()
+        self._broker.rouse()
