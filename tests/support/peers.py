@@ -138,7 +138,7 @@ class Replica:
         """As SIGTERM does: hand over, finish, end."""
         self.orchestrator.server.wind_down()
         self.peers.retire()
-        await until(lambda: not self.orchestrator.jobs.in_flight, 30)
+        await until(lambda: not self.orchestrator.jobs.in_flight and not self.jobs, 30)
         await self.peers.end()
         await self.kill()
 
