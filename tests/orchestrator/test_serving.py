@@ -27,7 +27,10 @@ class Handler:
         self.behaviour = behaviour
         self.stopped: list[Exception] = []
 
-    async def handle(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange) -> None:
+        exchange.spawn(self._handle(exchange))
+
+    async def _handle(self, exchange: Exchange) -> None:
         try:
             await self.behaviour(exchange)
         except BrokenBodyError as error:

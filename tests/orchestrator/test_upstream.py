@@ -74,7 +74,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 async def ask(client: Upstream, server: Server, body: bytes = b"{}") -> bytes:
-    answer = await client.post(server.address, "/text-to-image", [(b"content-type", b"application/json")], body)
+    answer = await client.post(server.address, "/text-to-image", b"content-type: application/json\r\n", body)
     try:
         return await answer.everything()
     finally:
@@ -139,7 +139,7 @@ async def test_a_worker_that_cannot_be_reached_is_lost() -> None:
         address = server.address
     async with upstream() as client:
         with pytest.raises(WorkerLostError, match="could not be reached"):
-            await client.post(address, "/text-to-image", [], b"{}")
+            await client.post(address, "/text-to-image", b"", b"{}")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ async def test_a_slow_caller_slows_the_worker_down() -> None:
     size = 64 * 2**20
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
     async with Server(saying(head, *[b"x" * 2**16] * (size // 2**16))).running() as server, upstream() as client:
-        answer = await client.post(server.address, "/text-to-image", [], b"{}")
+        answer = await client.post(server.address, "/text-to-image", b"", b"{}")
         await until(lambda: not answer.connection._reading)
         held, sent = answer.connection._held, len(await answer.read())
         for _ in range(10):
@@ -212,7 +212,7 @@ async def parts(*chunks: bytes) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(("length", "expected"), [(3, b"abc"), (None, b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n")])
 async def test_a_streamed_body_keeps_its_length_or_is_sent_in_chunks(length: int | None, expected: bytes) -> None:
     async with Server().running() as server, upstream() as client:
-        answer = await client.post(server.address, "/image-to-image", [], lambda: parts(b"a", b"bc"), length)
+        answer = await client.post(server.address, "/image-to-image", b"", lambda: parts(b"a", b"bc"), length)
         assert await answer.everything() == b"ok"
         client.release(answer)
         await ask(client, server)
@@ -232,7 +232,7 @@ async def test_an_answer_that_comes_before_the_request_is_whole_is_passed_on_and
         await reader.read()
 
     async with Server(refuse).running() as server, upstream() as client:
-        answer = await client.post(server.address, "/image-to-image", [], endless, 100)
+        answer = await client.post(server.address, "/image-to-image", b"", endless, 100)
         assert (answer.status, await answer.everything()) == (400, b"no")
         client.release(answer)
         server.script = server.polite
@@ -250,7 +250,7 @@ async def test_a_body_that_fails_fails_the_post_with_its_own_error() -> None:
 
     async with Server().running() as server, upstream() as client:
         with pytest.raises(ValueError, match="too large"):
-            await client.post(server.address, "/image-to-image", [], broken)
+            await client.post(server.address, "/image-to-image", b"", broken)
 
 
 async def test_a_cancelled_post_and_an_answer_released_unread_close_the_connection() -> None:
@@ -266,24 +266,15 @@ async def test_a_cancelled_post_and_an_answer_released_unread_close_the_connecti
             closed.append("closed")
 
     async with Server(hear).running() as server, upstream() as client:
-        waiting = asyncio.create_task(client.post(server.address, "/text-to-image", [], b""))
+        waiting = asyncio.create_task(client.post(server.address, "/text-to-image", b"", b""))
         await until(lambda: server.accepted == 1)
         waiting.cancel()
         await until(lambda: len(closed) == 1)
-        answer: Answer = await client.post(server.address, "/text-to-image", [], b"")
+        answer: Answer = await client.post(server.address, "/text-to-image", b"", b"")
         client.release(answer)
         await until(lambda: len(closed) == 2)
 
     assert waiting.cancelled()
-
-
-async def test_a_header_that_is_no_single_line_is_left_out() -> None:
-    async with Server().running() as server, upstream() as client:
-        headers = [(b"accept", b"image/png\r\nx-evil: 1"), (b"content-type", b"a/b")]
-        client.release(await client.post(server.address, "/text-to-image", headers, b""))
-
-    assert b"evil" not in server.heads[0]
-    assert b"content-type: a/b\r\n" in server.heads[0]
 
 
 async def test_connections_that_nobody_uses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Server:
 
 
 async def ask(client: Upstream, address: str) -> bytes:
-    answer = await client.post(address, "/text-to-image", [], b"")
+    answer = await client.post(address, "/text-to-image", b"", b"")
     try:
         return await answer.everything()
     finally:
@@ -104,7 +104,7 @@ def test_an_address_is_a_host_and_port_or_a_url(address: str, expected: Address)
 )  # fmt: skip
 async def test_an_address_that_is_neither_reaches_nobody(address: str) -> None:
     with pytest.raises(WorkerLostError, match="cannot be understood") as lost:
-        await Upstream().post(address, "/text-to-image", [], b"")
+        await Upstream().post(address, "/text-to-image", b"", b"")
 
     assert not lost.value.sent
     assert "runner" not in str(lost.value)

@@ -11,6 +11,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from stoker_orchestrator.adapters.outbox import Outbox
+
 HELD_BYTES = 256 * 1024
 """More of an answer is not kept for a caller who does not read; the worker waits then."""
 _RESUME_BYTES = HELD_BYTES // 2
@@ -45,10 +47,11 @@ class Connection(asyncio.Protocol):
 
     `status` is 0 until the answer's head is there, `silent` until its first byte is; `whole` once its last byte is. An answer must
     have a length or be chunked: one that ends with its connection is taken as broken off. `kept` tells that there was an exchange
-    before, `spoiled` that there cannot be another.
+    before, `spoiled` that there cannot be another. `news` is called when something has happened, where nobody awaits it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox | None = None) -> None:
+        self._outbox = outbox or Outbox()
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
@@ -67,6 +70,8 @@ class Connection(asyncio.Protocol):
         self.kept = False
         self.spoiled = False
         self.idle_since = 0.0
+        self.begun_at = 0.0
+        self.news: Callable[[], None] | None = None
 
     @property
     def open(self) -> bool:
@@ -74,13 +79,14 @@ class Connection(asyncio.Protocol):
         return self.whole and not self.spoiled and self._error is None
 
     @property
-    def drained(self) -> bool:
-        """Whether the whole answer has come and was read."""
-        return self.whole and not self._chunks
+    def lost(self) -> bool:
+        """Whether the exchange was ended by an error."""
+        return self._error is not None
 
     def begin(self, request: bytes) -> None:
         """Start an exchange: send the head of a request, with its body where that is at hand."""
         self.status, self.headers, self.silent, self.whole = 0, [], True, False
+        self.begun_at = self._loop.time()
         self._write(request)
 
     async def send(self, data: bytes) -> None:
@@ -113,9 +119,7 @@ class Connection(asyncio.Protocol):
 
     async def pass_to(self, sink: Sink) -> None:
         """Give what is left of the answer to `sink` as it comes and is taken. Raises what ended the exchange before."""
-        held = b"".join(self._chunks)
-        self._chunks.clear()
-        self._held = 0
+        held = self.everything()
         if not self.whole:
             self._sink = sink
             try:
@@ -164,13 +168,22 @@ class Connection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and self._error is None:
-            self._transport.write(data)
+            self._outbox.write(self._transport, data)
+
+    def everything(self) -> bytes:
+        """What has come of the body and was not read."""
+        held = b"".join(self._chunks) if len(self._chunks) != 1 else self._chunks[0]
+        self._chunks.clear()
+        self._held = 0
+        return held
 
     def _news(self) -> asyncio.Future[None]:
         self._reader = self._loop.create_future()
         return self._reader
 
     def _wake(self) -> None:
+        if self.news is not None:
+            self.news()
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
         if self._error is not None:

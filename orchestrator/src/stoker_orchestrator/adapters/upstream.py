@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from stoker_orchestrator.adapters.address import Address, parsed
 from stoker_orchestrator.adapters.connection import Connection, Sink, WorkerLostError
+from stoker_orchestrator.adapters.outbox import Outbox
 
 __all__ = ["Answer", "Upstream", "WorkerLostError"]
 
@@ -36,11 +38,6 @@ class Answer:
     headers: Headers
     address: str
     connection: Connection
-
-    @property
-    def done(self) -> bool:
-        """Whether the last byte has been read."""
-        return self.connection.drained
 
     async def read(self) -> bytes:
         """The next bytes of the body, nothing at its end. Raises WorkerLostError when it breaks off."""
@@ -74,34 +71,44 @@ class Upstream:
     def __init__(self, credentials: Credentials | None = None, trust: ssl.SSLContext | None = None) -> None:
         self._credentials = credentials
         self._trust = trust
+        self._outbox = Outbox()
         self._idle: dict[str, list[Connection]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def post(
-        self, address: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None = None
-    ) -> Answer:
+    async def post(self, address: str, path: str, lines: bytes, body: bytes | Chunks, length: int | None = None) -> Answer:
         """Send a job and wait for the head of its answer, which must be given to `release`, read or not.
 
-        `length` is the number of bytes that `body` will give, where that is known. Headers whose value is no single line are left
-        out. Cancelling the call cancels the job. Raises WorkerLostError, and what the body raises.
+        `lines` are whole lines of the request's head. `length` is the number of bytes that `body` will give, where that is known.
+        Cancelling the call cancels the job. Raises WorkerLostError, and what the body raises.
         """
-        place = _located(address)
-        credential = self._credentials(address) if self._credentials is not None else None
-        if credential is not None:
-            headers = [*headers, (b"authorization", credential)]
-        request = _Request(b"%b%b" % (place.base, path.encode()), place.authority, headers, body, length)
-        connection = await self._exchanged(address, place, request)
-        return Answer(connection.status, connection.headers, address, connection)
+        request = _Request(self._beginning(address, path) + lines, body, length)
+        return await self._answered(Pending(address, request))
+
+    def begin(self, address: str, path: str, lines: bytes, body: bytes) -> "Pending | None":
+        """Send a job without waiting, where a connection is kept; its answer is had by `finish`, or read from its connection."""
+        connection = self._kept(address)
+        if connection is None:
+            return None
+        request = _Request(self._beginning(address, path) + lines, body, None)
+        connection.begin(request.begin)
+        return Pending(address, request, connection)
+
+    async def finish(self, pending: "Pending") -> Answer:
+        """Wait for the head of the answer to a job that was begun. As `post`."""
+        return await self._answered(pending)
 
     def release(self, answer: Answer) -> None:
         """The answer has been read, or is of no use any more: then the worker is told by the end of its connection."""
-        connection = answer.connection
+        self.give_back(answer.address, answer.connection)
+
+    def give_back(self, address: str, connection: Connection) -> None:
+        """Keep a connection for the next job, where that is possible."""
         if not connection.open:
             connection.close()
             return
         loop = asyncio.get_running_loop()
         connection.kept, connection.idle_since = True, loop.time()
-        self._idle.setdefault(answer.address, []).append(connection)
+        self._idle.setdefault(address, []).append(connection)
         if self._sweep is None:
             self._sweep = loop.call_later(KEEP_SECONDS, self._forget_idle)
 
@@ -114,25 +121,31 @@ class Upstream:
                 connection.close()
         self._idle.clear()
 
-    async def _exchanged(self, address: str, place: Address, request: "_Request") -> Connection:
-        """A connection with the head of the answer on it."""
+    def _beginning(self, address: str, path: str) -> bytes:
+        credential = self._credentials(address) if self._credentials is not None else None
+        beginning = _beginning(address, path)
+        return beginning if credential is None else b"%bauthorization: %b\r\n" % (beginning, credential)
+
+    async def _answered(self, pending: "Pending") -> Answer:
+        """The head of the answer, on the connection that the job was begun on or on another."""
         loop = asyncio.get_running_loop()
-        sent = False
+        request, sent = pending.request, False
         while True:
-            connection = self._kept(address) or await self._connected(place, sent=sent)
-            began = loop.time()
-            try:
+            connection = pending.connection
+            if connection is None:
+                connection = self._kept(pending.address) or await self._connected(_located(pending.address), sent=sent)
                 connection.begin(request.begin)
+            try:
                 await (connection.head() if request.whole else request.send(connection))
             except WorkerLostError:
-                if not (connection.kept and connection.silent) or loop.time() - began > _STALE_SECONDS:
+                if not (connection.kept and connection.silent) or loop.time() - connection.begun_at > _STALE_SECONDS:
                     raise
-                sent = True
+                sent, pending.connection = True, None
             except BaseException:
                 connection.close()
                 raise
             else:
-                return connection
+                return Answer(connection.status, connection.headers, pending.address, connection)
 
     async def _connected(self, place: Address, *, sent: bool) -> Connection:
         """A new connection. `sent`: the job was on a kept one before, which may have been closed because of it."""
@@ -140,7 +153,8 @@ class Upstream:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                transport, connection = await loop.create_connection(Connection, place.host, place.port, ssl=trust)
+                made = loop.create_connection(lambda: Connection(self._outbox), place.host, place.port, ssl=trust)
+                transport, connection = await made
         except ssl.SSLError as error:
             message = "the worker's certificate is not trusted, or it does not speak TLS"
             raise WorkerLostError(message, sent=sent) from error
@@ -180,6 +194,13 @@ class Upstream:
         self._sweep = loop.call_later(KEEP_SECONDS, self._forget_idle) if self._idle else None
 
 
+@functools.lru_cache(maxsize=4096)
+def _beginning(address: str, path: str) -> bytes:
+    """How a request to this address and path begins."""
+    place = _located(address)
+    return b"POST %b%b HTTP/1.1\r\nhost: %b\r\n" % (place.base, path.encode(), place.authority)
+
+
 def _located(address: str) -> Address:
     try:
         return parsed(address)
@@ -191,19 +212,18 @@ def _located(address: str) -> Address:
 class _Request:
     """A request that can be sent again: how it begins, which is the `whole` of it where the body is at hand."""
 
-    def __init__(
-        self, path: bytes, host: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes | Chunks, length: int | None
-    ) -> None:
+    __slots__ = ("_body", "_chunked", "begin", "whole")
+
+    def __init__(self, head: bytes, body: bytes | Chunks, length: int | None) -> None:
         self._body = body
         self._chunked = length is None
         self.whole = isinstance(body, bytes)
-        lines = [b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path, host)]
-        lines += [b"%b: %b\r\n" % (name, value) for name, value in headers if b"\n" not in value and b"\r" not in value]
         if isinstance(body, bytes):
-            lines += [b"content-length: %d\r\n\r\n" % len(body), body]
+            self.begin = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+        elif length is None:
+            self.begin = head + b"transfer-encoding: chunked\r\n\r\n"
         else:
-            lines.append(b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)
-        self.begin = b"".join(lines)
+            self.begin = b"%bcontent-length: %d\r\n\r\n" % (head, length)
 
     async def send(self, connection: Connection) -> None:
         """Send the body and wait for the head of the answer, which may come before the request is whole."""
@@ -225,3 +245,12 @@ class _Request:
                 await connection.send(b"0\r\n\r\n")
         except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the answer
             connection.fail(error)
+
+
+@dataclass(slots=True)
+class Pending:
+    """A job for an address, and the connection that it was sent on already."""
+
+    address: str
+    request: _Request
+    connection: Connection | None = None

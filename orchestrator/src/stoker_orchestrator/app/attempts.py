@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 from stoker_contracts.errors import ErrorType
-from stoker_orchestrator.adapters.upstream import WorkerLostError
+from stoker_orchestrator.adapters.upstream import Pending, WorkerLostError
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.desk import RefusedError, Slot
 from stoker_orchestrator.app.forwarding import Forwarder
@@ -33,6 +33,14 @@ _JITTER_SECONDS = 0.05
 """Jobs that were lost together do not come back together."""
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A try that is under way."""
+
+    slot: Slot
+    pending: Pending
+
+
 class _DeadlineError(Exception):
     """The caller's time for the job is over."""
 
@@ -47,6 +55,7 @@ class _Course:
     lost: int = 0
     ended: int = 0
     on_budget: bool = False
+    begun: Begun | None = None
 
     def left(self, timeout: float | None) -> float | None:
         """Seconds that are left of the caller's time; cold starts are not counted."""
@@ -63,22 +72,27 @@ class Attempts:
         self._timers = timers
         self._budget = RetryBudget()
         self._quarantine = Quarantine()
-        self._under_way = 0
+        self.under_way = 0
 
-    async def serve(self, job: Job, target: Target) -> None:
-        """Wait for a worker and send the job there, to a second one where the first is lost.
+    @property
+    def wary(self) -> bool:
+        """Whether each job must be looked at before it runs, because some ended their workers."""
+        return bool(self._quarantine)
+
+    async def serve(self, job: Job, target: Target, begun: Begun | None = None) -> None:
+        """Wait for a worker and send the job there, to a second one where the first is lost. `begun`: it is on a worker already.
 
         Raises RefusedError, and WorkerLostError once the answer has begun.
         """
         if self._quarantine:
             self._check_quarantine(job, target)
-        course = _Course(time.monotonic())
-        self._under_way += 1
+        course = _Course(time.monotonic(), begun=begun)
+        self.under_way += 1
         try:
             while not await self._try(job, target, course):
                 pass
         finally:
-            self._under_way -= 1
+            self.under_way -= 1
             if course.on_budget:
                 self._budget.give_back()
 
@@ -86,11 +100,12 @@ class Attempts:
         """One worker; False where the job may meet another."""
         patience = course.left(job.timeout)
         ask = Ask(target.cost, job.caller, patience, excluded=course.excluded, again=bool(course.excluded))
-        slot = await self._broker.take(target.model, ask)
+        begun, course.begun = course.begun, None
+        slot = begun.slot if begun is not None else await self._broker.take(target.model, ask)
         if slot.cold:
             course.cold += slot.waited
         try:
-            await self._on_worker(job, slot, course)
+            await self._on_worker(job, slot, course, begun)
         except WorkerFullError:
             self._still_patient(target, course)
             await asyncio.sleep(FULL_PAUSE_SECONDS)  # the slot stays taken meanwhile, as it is
@@ -113,7 +128,7 @@ class Attempts:
             await asyncio.sleep(random.uniform(0, _JITTER_SECONDS))  # noqa: S311 - spreads retries, keeps no secret
         return False
 
-    async def _on_worker(self, job: Job, slot: Slot, course: _Course) -> None:
+    async def _on_worker(self, job: Job, slot: Slot, course: _Course, begun: Begun | None) -> None:
         """The job on one worker, until it is answered, or the caller's time is over, or the worker is given up."""
         left = course.left(job.timeout)
         with Interruption() as interruption:
@@ -121,7 +136,7 @@ class Attempts:
             if left is not None:
                 self._timers.start(slot, left, lambda: interruption.stop(_DeadlineError()))
             try:
-                await self._forwarder.forward(job, slot)
+                await self._forwarder.forward(job, slot, begun.pending if begun is not None else None)
             finally:
                 slot.give_up = None
                 self._timers.cancel(slot)
@@ -138,7 +153,7 @@ class Attempts:
         if course.lost >= WORKERS:
             words = "the worker went away before it answered, and so did a second one"
             raise RefusedError(Refusal(502, ErrorType.WORKER_LOST, words, retry_after=5))
-        if not self._budget.take(self._under_way):
+        if not self._budget.take(self.under_way):
             words = "the worker went away before it answered, and too many jobs are being tried again already"
             raise RefusedError(Refusal(502, ErrorType.WORKER_LOST, words, "retry_budget", 5))
         course.on_budget = True

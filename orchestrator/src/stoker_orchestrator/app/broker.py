@@ -79,6 +79,10 @@ class Broker:
         """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError."""
         return self.desk.take(model, ask)
 
+    def take_now(self, model: Model, cost: float) -> Slot | None:
+        """A place that can be had without waiting, which must be given back; None where `take` must decide."""
+        return self.desk.take_now(model, cost)
+
     def give_back(self, slot: Slot) -> None:
         """The place is free again."""
         slot.desk.give_back(slot)

@@ -51,6 +51,9 @@ class Desk(Protocol):
     async def take(self, model: Model, ask: Ask) -> Slot:
         """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError, MovedError."""
 
+    def take_now(self, model: Model, cost: float) -> Slot | None:
+        """A place that can be had without waiting, which must be given back; None where `take` must decide."""
+
     def give_back(self, slot: Slot) -> None:
         """The place is free again; the slot's `outcome` says how its time ended."""
 
@@ -85,11 +88,20 @@ class LocalDesk:
         effects = self._switchboard.arrive(ticket, model, ask, now)
         if len(effects) != 1 or not isinstance(grant := effects[0], Granted) or grant.ticket != ticket:
             return await self._waited(ticket, model, ask, effects, now)
+        return self._granted(grant, model, now, ask.waited)
+
+    def take_now(self, model: Model, cost: float) -> Slot | None:
+        """A place that can be had without waiting, which must be given back; None where `take` must decide."""
+        now = time.monotonic()
+        grant = self._switchboard.at_once(model, cost, now)
+        return self._granted(grant, model, now, 0.0) if grant is not None else None
+
+    def _granted(self, grant: Granted, model: Model, now: float, waited: float) -> Slot:
         self.changed.set()
         self._metrics.decisions.labels("admit", "slot_free", model.name).inc()
-        slot = Slot(self, grant.endpoint, ask.cost, now, ask.waited, cold=False, grant=grant)
+        slot = Slot(self, grant.endpoint, grant.cost, now, waited, cold=False, grant=grant)
         self._taken.add(slot)
-        self._metrics.queue_seconds.observe(model.name, slot.waited)
+        self._metrics.queue_seconds.observe(model.name, waited)
         return slot
 
     def give_back(self, slot: Slot) -> None:

@@ -20,13 +20,13 @@ class Dispatcher:
         self._control = control
         self._plain = {route.encode(): Path(pipeline) for route, pipeline in BY_ROUTE.items()}
 
-    async def handle(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange) -> None:
         """Send the request where it belongs."""
         path = self._plain.get(exchange.target) or job_path(exchange.path)
         if path is not None:
-            await self._jobs.serve(exchange, path)
+            self._jobs.begin(exchange, path)
         else:
-            await self._serve_control(exchange)
+            exchange.spawn(self._serve_control(exchange))
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         """Answer what is no request."""

@@ -1,14 +1,17 @@
 """One job to one worker: the request streamed there, the answer streamed back."""
 
+from collections.abc import Mapping
+
 from stoker_contracts.names import (
     HEADER_COLD_START,
+    HEADER_MODEL,
     HEADER_OUTPUT_FORMAT,
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
     HEADER_WORKER,
 )
-from stoker_contracts.pipelines import FACTS, Media
-from stoker_orchestrator.adapters.upstream import Answer, Upstream
+from stoker_contracts.pipelines import FACTS, Media, Pipeline
+from stoker_orchestrator.adapters.upstream import Answer, Pending, Upstream
 from stoker_orchestrator.app.desk import Slot
 from stoker_orchestrator.app.event_stream import wants_events
 from stoker_orchestrator.app.foreign import Foreign, Shown
@@ -18,9 +21,12 @@ from stoker_orchestrator.domain.switchboard import Outcome
 
 _WORKER, _QUEUE_MS, _COLD_START = (name.lower().encode() for name in (HEADER_WORKER, HEADER_QUEUE_MS, HEADER_COLD_START))
 _SENT_ID = HEADER_REQUEST_ID.encode()
-_PASSED_ON = frozenset({b"content-type", b"accept"})
+_ID, MODEL = HEADER_REQUEST_ID.lower().encode(), HEADER_MODEL.lower().encode()
+_AS_MP4 = HEADER_OUTPUT_FORMAT.encode() + b": mp4\r\n"
+_PASSED_ON = (b"content-type", b"accept")
 _PASSED_BACK = frozenset({b"content-type", b"content-length", b"stoker-seed"})
-_REFUSED = 500
+REFUSED = 500
+"""With this status a worker may say that it took no job."""
 _DRAINING, _FULL = b'"worker_draining"', b'"worker_full"'
 _SHORT = 4096
 """A worker's own refusal is shorter than this."""
@@ -33,23 +39,29 @@ class Forwarder:
         self._upstream = upstream
         self._foreign = foreign
 
-    async def forward(self, job: Job, slot: Slot) -> None:
-        """One try on one worker. Raises WorkerLostError, WorkerFullError, WorkerLeavingError, RefusedError.
+    async def forward(self, job: Job, slot: Slot, pending: Pending | None = None) -> None:
+        """One try on one worker, `pending` where it was begun.
+
+        Raises WorkerLostError, WorkerFullError, WorkerLeavingError, RefusedError.
 
         Before the first byte of an answer the job may go elsewhere.
         """
-        whole = job.body.in_memory()
-        content = whole if whole is not None else job.body.chunks
-        answer = await self._upstream.post(slot.endpoint.address, job.path.route, _onward(job), content, job.declared)
+        answer = await (self._upstream.finish(pending) if pending is not None else self._sent(job, slot))
         try:
-            body = await self._refusal(answer) if answer.status == _REFUSED else b""
+            body = await self._refusal(answer) if answer.status == REFUSED else b""
             foreign = not slot.endpoint.pulse and not body
             shown = await self._foreign.translated(job, slot.endpoint, answer) if foreign else answer
-            job.told += _about(slot)
+            job.told += about(slot.endpoint.id, slot.waited, cold=slot.cold)
             await self._answer(job, shown, body)
             slot.outcome = Outcome.SERVED
         finally:
             self._upstream.release(answer)
+
+    async def _sent(self, job: Job, slot: Slot) -> Answer:
+        whole = job.body.in_memory()
+        content = whole if whole is not None else job.body.chunks
+        headers = onward(job.headers, job.path.pipeline, job.request_id)
+        return await self._upstream.post(slot.endpoint.address, job.path.route, headers, content, job.declared)
 
     async def _refusal(self, answer: Answer) -> bytes:
         """A worker that took no job says so in a short 500; it must not reach the caller, who may be served elsewhere."""
@@ -64,31 +76,41 @@ class Forwarder:
         return body
 
     async def _answer(self, job: Job, answer: Shown, body: bytes) -> None:
-        head = [header for header in answer.headers if header[0] in _PASSED_BACK]
-        head += job.told
         job.status, job.reason = answer.status, "answered"
-        job.reply.start(answer.status, head)
+        job.reply.start(answer.status, passed_back(answer.headers) + job.told)
         if body:
             job.reply.finish(body)
         else:
             await answer.pass_to(job.reply)
 
 
-def _onward(job: Job) -> list[tuple[bytes, bytes]]:
-    """What the worker is told beside the body."""
-    headers = [(name, job.headers[name]) for name in _PASSED_ON if name in job.headers]
-    if wants_events(job.headers):
-        headers = [(name, value) for name, value in headers if name != b"accept"]
-    headers.append((_SENT_ID, job.request_id.encode()))
-    if FACTS[job.path.pipeline].produces is Media.VIDEO:
-        headers.append((HEADER_OUTPUT_FORMAT.encode(), b"mp4"))
-    return headers
+def onward(given: Mapping[bytes, bytes], pipeline: Pipeline, identity: str) -> bytes:
+    """The lines of a head with what the worker is told beside the body."""
+    said = b"%b: %b\r\n" % (_SENT_ID, identity.encode())
+    for name in _PASSED_ON:
+        if name in given and not (name == b"accept" and wants_events(given)):
+            said += b"%b: %b\r\n" % (name, given[name])
+    return said + _AS_MP4 if FACTS[pipeline].produces is Media.VIDEO else said
 
 
-def _about(slot: Slot) -> list[tuple[bytes, bytes]]:
-    """What the caller is told about how the job was served."""
-    queued = b"%d" % round(slot.waited * 1000) if slot.waited else b"0"
-    told = [(_WORKER, slot.endpoint.id.encode()), (_QUEUE_MS, queued)]
-    if slot.cold:
+def lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they stand in a head."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def passed_back(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What the caller is told of what the worker said."""
+    return [header for header in headers if header[0] in _PASSED_BACK]
+
+
+def about(endpoint: str, waited: float, *, cold: bool) -> list[tuple[bytes, bytes]]:
+    """What the caller is told about how the job was served: by whom, after how many seconds, and whether that had to start."""
+    told = [(_WORKER, endpoint.encode()), (_QUEUE_MS, b"%d" % round(waited * 1000))]
+    if cold:
         told.append((_COLD_START, b"true"))
     return told
+
+
+def identified(identity: str) -> bytes:
+    """The line of a head that names the request."""
+    return b"%b: %b\r\n" % (_ID, identity.encode())

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from stoker_contracts.errors import ErrorType
 from stoker_contracts.names import HEADER_MODEL, HEADER_REQUEST_ID, HEADER_TIMEOUT
 from stoker_orchestrator.adapters.upstream import Upstream, WorkerLostError
-from stoker_orchestrator.app.attempts import Attempts
+from stoker_orchestrator.app.attempts import Attempts, Begun
 from stoker_orchestrator.app.body import BodyTooLargeError
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.event_stream import EventStream, wants_events
+from stoker_orchestrator.app.express import Express, Flight
 from stoker_orchestrator.app.failures import REFUSING, refusal_for
 from stoker_orchestrator.app.foreign import Foreign
 from stoker_orchestrator.app.forwarding import Forwarder
@@ -47,25 +48,53 @@ class JobRoutes:
         self._metrics = metrics
         self._timers = CoarseTimers()
         self._attempts = Attempts(broker, Forwarder(upstream, foreign), metrics, self._timers)
+        self._express = Express(broker, upstream, self._attempts, self)
         self.log = JobLog()
         self.in_flight = 0
 
-    async def serve(self, exchange: Exchange, path: Path) -> None:
+    def begin(self, exchange: Exchange, path: Path) -> None:
         """Serve one request."""
+        identity = request_id(exchange.headers)
+        if self._express.takes(exchange, path) and self._express.begin(exchange, path, identity):
+            self.in_flight += 1
+            self._attempts.under_way += 1
+        else:
+            exchange.spawn(self._serve(exchange, path, identity))
+
+    def landed(self, flight: Flight, status: int, reason: str) -> None:
+        """A job on the short way is over."""
+        self.in_flight -= 1
+        self._attempts.under_way -= 1
+        self._count(flight.identity, flight.target.model.name, status, reason)
+        flight.exchange.done()
+
+    def detour(self, flight: Flight, begun: Begun) -> None:
+        """A job on the short way goes on the long one."""
+        self.in_flight -= 1
+        self._attempts.under_way -= 1
+        flight.exchange.spawn(self._serve(flight.exchange, flight.path, flight.identity, flight.target, begun))
+
+    def _count(self, identity: str, model: str, status: int, reason: str) -> None:
+        self._metrics.jobs.ended(model, status, reason)
+        self.log.ended(identity, model, status, reason)
+
+    async def _serve(
+        self, exchange: Exchange, path: Path, identity: str, target: Target | None = None, begun: Begun | None = None
+    ) -> None:
         headers = exchange.headers
-        identity = request_id(headers)
         told = [(REQUEST_ID, identity.encode())]
         job = Job(path, headers, exchange.body, exchange, identity, _declared(headers), told, _caller(exchange))
         self.in_flight += 1
         try:
-            self._check(job, exchange)
-            target = await find_target(self._broker.registry, path, headers, job.body)
+            if target is None:
+                self._check(job, exchange)
+                target = await find_target(self._broker.registry, path, headers, job.body)
             job.model = target.model.name
             told.append((_MODEL, target.model.name.encode()))
             if wants_events(headers):
                 await self._serve_events(job, target)
             else:
-                await self._attempts.serve(job, target)
+                await self._attempts.serve(job, target, begun)
         except REFUSING as error:
             self._refuse(job, error)
         except WorkerLostError:
@@ -74,8 +103,7 @@ class JobRoutes:
             self._refuse(job, exchange.ended_by(cancellation))
         finally:
             self.in_flight -= 1
-            self._metrics.jobs.ended(job.model, job.status, job.reason)
-            self.log.ended(identity, job.model, job.status, job.reason)
+            self._count(identity, job.model, job.status, job.reason)
 
     async def _serve_events(self, job: Job, target: Target) -> None:
         """The same, for a caller who wants to hear that its job waits."""

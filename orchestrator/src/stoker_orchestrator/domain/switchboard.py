@@ -108,6 +108,13 @@ class Switchboard:
             case Refusal() as refusal:
                 return [Refused(ticket, refusal)]
 
+    def at_once(self, model: Model, cost: float, now: float) -> Granted | None:
+        """A place for a job that comes now, where one is free and nobody waits; else it must arrive as all others."""
+        if self.paused or (self._lines and self._lines.get(model.name)):
+            return None
+        endpoint = choose(self.registry.endpoints_of(model.name), cost)
+        return self._grant(-1, endpoint, cost, now) if endpoint is not None else None
+
     def leave(self, name: str, ticket: int) -> None:
         """A waiting job's caller is gone."""
         if name in self._lines:

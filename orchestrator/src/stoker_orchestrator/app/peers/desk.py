@@ -49,6 +49,10 @@ class SwitchingDesk:
             patience = max(0.0, patience - waited)
         return replace(first, waited=first.waited + waited, patience=patience)
 
+    def take_now(self, model: Model, cost: float) -> Slot | None:
+        """A place that can be had without waiting, which must be given back to its desk."""
+        return self.current.take_now(model, cost)
+
     def switch(self, desk: HandingDesk) -> None:
         """From now on `desk` counts the slots that are in use, and gives out the next ones."""
         before, self.current = self.current, desk

@@ -37,6 +37,10 @@ class RemoteDesk:
         self._waiters: dict[int, _Waiter] = {}
         self._held: dict[int, Slot] = {}
 
+    def take_now(self, model: Model, cost: float) -> Slot | None:  # noqa: ARG002 - a desk's own signature
+        """Nothing can be had here without asking the leader."""
+        return None
+
     async def take(self, model: Model, ask: Ask) -> Slot:
         """Wait for a place on a worker of `model`, which must be given back. Raises RefusedError, MovedError."""
         number = next(self._numbers)

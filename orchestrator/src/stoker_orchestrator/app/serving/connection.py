@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 import httptools
 
@@ -59,8 +59,7 @@ class CallerConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send `data`; what goes to a caller who is gone is lost."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        self._shared.outbox.write(self._transport, data)
 
     def when_writable(self, act: Callable[[], None]) -> None:
         """Call `act` once when the caller has caught up."""
@@ -213,24 +212,23 @@ class CallerConnection(asyncio.Protocol):
             self._transport.resume_reading()
         if exchange.refusal is not None:
             self._shared.handler.refuse(exchange, exchange.refusal)
-            self._ended(exchange)
+            self.ended(exchange)
             return
-        exchange.task = self._loop.create_task(self._serve(exchange))
-        if exchange.error is not None:
-            self._loop.call_soon(exchange.task.cancel)
+        self._shared.handler.begin(exchange)
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def serve(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work that answers `exchange`."""
         try:
-            await self._shared.handler.handle(exchange)
+            await work
         except Exception:
             log.exception("a request failed in a way that was not foreseen")
             if not exchange.started:
                 words = "this request could not be served; the log says why"
                 self._shared.handler.refuse(exchange, Refusal(500, ErrorType.INTERNAL, words))
         finally:
-            self._ended(exchange)
+            self.ended(exchange)
 
-    def _ended(self, exchange: Exchange) -> None:
+    def ended(self, exchange: Exchange) -> None:
         """The answer is whole, or will never be."""
         exchange.body.close()
         self._exchange = None
@@ -247,6 +245,7 @@ class CallerConnection(asyncio.Protocol):
     def _last_words(self, *, heard: bool) -> None:
         """Close behind the answer. A caller who still sends gets time to read it, which a reset would take away."""
         self._deaf = True
+        self._shared.outbox.flush()
         if heard:
             self._transport.close()
             return
@@ -285,6 +284,7 @@ class CallerConnection(asyncio.Protocol):
     def hang_up(self) -> None:
         """Close where nothing is being served."""
         if self._exchange is None:
+            self._shared.outbox.flush()
             self._transport.close()
 
     def abort(self) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import http
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -42,17 +42,24 @@ class Line(Protocol):
     def when_writable(self, act: Callable[[], None]) -> None:
         """Call `act` once when the caller has caught up."""
 
+    async def serve(self, exchange: "Exchange", work: Coroutine[Any, Any, None]) -> None:
+        """Do the work that answers `exchange`."""
+
+    def ended(self, exchange: "Exchange") -> None:
+        """The answer to `exchange` is whole, or will never be."""
+
 
 class Exchange:
     """A request, given by its head, and the way of its answer to the caller.
 
     `headers` have names in lower case, the last of each name. `refusal` is set where the request cannot even be understood.
-    `keep` tells whether another request may follow. `error` is what ended it from outside.
+    `keep` tells whether another request may follow. `error` is what ended it from outside; `on_stop` is told of it where no
+    task serves the request.
     """
 
     __slots__ = (
-        "_bare", "_chunked", "_head", "_line", "body", "error", "finished", "headers", "keep", "method", "minor", "refusal",
-        "started", "target", "task",
+        "_bare", "_chunked", "_head", "_line", "body", "error", "finished", "headers", "keep", "method", "minor", "on_stop",
+        "refusal", "started", "target", "task",
     )  # fmt: skip
 
     def __init__(self, line: Line, method: bytes, target: bytes, headers: dict[bytes, bytes], body: Body) -> None:
@@ -68,6 +75,7 @@ class Exchange:
         self.refusal: Refusal | None = None
         self.task: asyncio.Task[None] | None = None
         self.error: Exception | None = None
+        self.on_stop: Callable[[Exception], None] | None = None
         self.started = False
         self.finished = False
 
@@ -94,11 +102,23 @@ class Exchange:
         """What stands behind the question mark."""
         return self.target.partition(b"?")[2]
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Answer by `work`, in a task that ends with it or by `stop`."""
+        self.task = asyncio.get_running_loop().create_task(self._line.serve(self, work))
+        if self.error is not None:
+            asyncio.get_running_loop().call_soon(self.task.cancel)
+
+    def done(self) -> None:
+        """Answered, without a task."""
+        self._line.ended(self)
+
     def stop(self, error: Exception) -> None:
         """End what serves the request; it finds `error` when it is cancelled. The first one counts."""
         if self.error is None:
             self.error = error
-            if self.task is not None:
+            if self.on_stop is not None:
+                self.on_stop(error)
+            elif self.task is not None:
                 # A task that is cancelled before its first step would not even tidy up.
                 asyncio.get_running_loop().call_soon(self.task.cancel)
 
@@ -124,12 +144,12 @@ class Exchange:
         """Call `act` once when the caller has caught up."""
         self._line.when_writable(act)
 
-    def start(self, status: int, headers: Headers) -> None:
-        """The head of the answer; it is sent with what follows."""
+    def start(self, status: int, headers: Headers, lines: bytes = b"") -> None:
+        """The head of the answer, of headers and of whole lines; it is sent with what follows."""
         self.started = True
         if not self.body.whole or self._line.closing:
             self.keep = False
-        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, lines]
         sized = False
         for name, value in headers:
             sized = sized or name == b"content-length"

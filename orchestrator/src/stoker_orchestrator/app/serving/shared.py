@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
 
+from stoker_orchestrator.adapters.outbox import Outbox
 from stoker_orchestrator.app.body import Budget
 from stoker_orchestrator.app.serving.exchange import Exchange
 from stoker_orchestrator.domain.admission import Refusal
@@ -27,8 +28,8 @@ class Limits:
 class Handler(Protocol):
     """Whoever answers requests."""
 
-    async def handle(self, exchange: Exchange) -> None:
-        """Answer; an exchange that is not finished then is broken off."""
+    def begin(self, exchange: Exchange) -> None:
+        """Answer, at once or later: by `spawn`, or with `done` in the end. An exchange that is not finished then is broken off."""
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         """Answer what is no request."""
@@ -58,6 +59,7 @@ class Shared:
     limits: Limits
     budget: Budget
     date: bytes = b""
+    outbox: Outbox = field(default_factory=Outbox)
     stopping: bool = False
     members: set[Member] = field(default_factory=set)
 
