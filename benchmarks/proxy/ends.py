@@ -15,16 +15,26 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of request: its body, and the bytes that its answer must have."""
+    """One kind of request: its body, and the bytes that its answer must have.
+
+    `upload` makes it a form with a file of so many bytes, `body` being its model's id. `rate` is in requests per second; 0 sends
+    each when the one before is answered.
+    """
 
     name: str
     body: str
     length: int
     seconds: float
+    path: str = "/text-to-image"
+    upload: int = 0
+    rate: float = 0
 
 
 SMALL = Case("small", json.dumps({"model_id": "bench/small", "prompt": "x" * 155}), 1024, seconds=1.5)
 LARGE = Case("large", json.dumps({"model_id": "bench/large", "prompt": "x" * 155}), 3 * 2**20, seconds=1.5)
+BOTH = Case("both", "bench/large", 3 * 2**20, seconds=1.5, path="/image-to-image", upload=3 * 2**20)
+CALM = replace(SMALL, name="calm", rate=200, seconds=2.0)
+BUSY = replace(SMALL, name="busy", rate=1000, seconds=2.0)
 WARM_UP = replace(SMALL, name="warm-up", seconds=0.3)
 
 
@@ -48,6 +58,9 @@ def call(load: Path, core: int, port: int, case: Case, *, together: bool = False
     """
     flags = {
         "target": f"127.0.0.1:{port}",
+        "path": case.path,
+        "upload": case.upload,
+        "rate": case.rate,
         "body": case.body,
         "length": case.length,
         "connections": CONNECTIONS,

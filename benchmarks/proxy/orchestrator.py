@@ -14,27 +14,31 @@ from stoker_orchestrator.domain.events import EndpointSeen, ModelSeen, Synced
 from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import EndpointState, Model
 
-MODELS = {"small": "bench/small", "large": "bench/large"}
+MODELS = (
+    Model("small", Pipeline.TEXT_TO_IMAGE, "bench/small", warm=True),
+    Model("large", Pipeline.TEXT_TO_IMAGE, "bench/large", warm=True),
+    Model("both", Pipeline.IMAGE_TO_IMAGE, "bench/large", warm=True),
+)
 CAPACITY = 64
 """Jobs that each model's worker takes: as many as there are callers, so that nobody waits in line."""
 
 
 class StaticFleet:
-    """Two models on one address; nothing ever changes."""
+    """All models on one address; nothing ever changes."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     async def run(self, sink: Sink) -> None:
         """Tell everything at once, then nothing more."""
-        for name, model_id in MODELS.items():
-            sink(ModelSeen(Model(name, Pipeline.TEXT_TO_IMAGE, model_id, warm=True)))
-            sink(EndpointSeen(f"{name}-worker", name, self._address, CAPACITY, EndpointState.READY))
+        for model in MODELS:
+            sink(ModelSeen(model))
+            sink(EndpointSeen(f"{model.name}-worker", model.name, self._address, CAPACITY, EndpointState.READY))
         sink(Synced())
         await asyncio.Event().wait()
 
     async def scale(self, model: str, replicas: int, *, expected: int) -> None:
-        """Both models are warm."""
+        """All models are warm."""
 
     async def rank(self, endpoint: str, cost: int) -> None:
         """Nothing is ever ended."""

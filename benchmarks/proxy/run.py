@@ -1,7 +1,10 @@
-"""``make bench-proxy``: the orchestrator's job path beside nginx and two FastAPI proxies, in one run.
+"""``make bench-proxy``: the orchestrator's job path beside nginx, caddy and two FastAPI proxies, in one run.
 
 The callers and the upstream share one core, each proxy has the other to itself while it is measured. Rounds are interleaved, so
 that a disturbance meets all proxies alike; the figures are medians of the rounds, the targets are ratios.
+
+The added latencies are of requests at a fixed rate, each timed from the moment at which it was due: through the orchestrator minus
+straight to the upstream.
 """
 
 import argparse
@@ -23,26 +26,35 @@ from benchmarks.processes import (
     two_cores,
     wait_for_port,
 )
-from benchmarks.proxy import ends, nginx
+from benchmarks.proxy import caddy, ends, nginx
 from benchmarks.result import compare, print_result, rounded, say
 from e2e.cache import cache_dir, content_key, made
 from e2e.commands import CommandError, run
 
 HERE = Path(__file__).parent
-AT_LEAST = {"small_vs_nginx": 0.13, "small_vs_fastapi_httpx": 30.0, "large_vs_nginx": 0.4}
-AT_MOST = {"rss_mb": 200.0}
+AT_LEAST = {
+    "small_vs_nginx": 0.35,
+    "small_vs_peer": 2.0,
+    "small_vs_fastapi_httpx": 30.0,
+    "large_vs_nginx": 0.65,
+    "both_vs_nginx": 1.0,
+}
+AT_MOST = {"rss_mb": 120.0, "added_p50_ms": 0.5, "added_p95_ms": 5.0}
 
 
 @dataclass(slots=True)
 class Peer:
-    """A proxy under measurement. `rates` has requests per second for each case and round; `cpu_ms` CPU time per request."""
+    """A proxy under measurement, or the upstream itself.
+
+    `rates` has requests per second for each case and round, `cpu_ms` CPU time per request, `times_ms` quantiles of latency.
+    """
 
     name: str
     port: int
     pid: int
     rates: dict[str, list[float]] = field(default_factory=dict)
     cpu_ms: dict[str, list[float]] = field(default_factory=dict)
-    p99_ms: dict[str, list[float]] = field(default_factory=dict)
+    times_ms: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,12 @@ class Bench:
         program, env = nginx.program()
         return [program, *nginx.configured(self.folder, port, self.upstream)], port, env
 
+    def caddy(self) -> tuple[list[str | Path], int, dict[str, str]]:
+        """caddy, its port and its variables. Raises BenchmarkError."""
+        port = free_port()
+        arguments, env = caddy.configured(self.folder, port, self.upstream)
+        return [caddy.program(), *arguments], port, env
+
     def measure(self, peer: Peer, case: ends.Case) -> None:
         """One round of one case."""
         before = cpu_seconds(peer.pid)
@@ -81,7 +99,7 @@ class Bench:
         used = cpu_seconds(peer.pid) - before
         peer.rates.setdefault(case.name, []).append(result["requests"] / result["seconds"])
         peer.cpu_ms.setdefault(case.name, []).append(used * 1000 / result["requests"])
-        peer.p99_ms.setdefault(case.name, []).append(result["p99_ms"])
+        peer.times_ms.setdefault(case.name, []).append({name: result[name] for name in ("p50_ms", "p95_ms", "p99_ms")})
 
 
 def httpx() -> str:
@@ -107,31 +125,37 @@ def measured(rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench-proxy-") as scratch, ExitStack() as stack:
         upstream = free_port()
         log = Path(scratch) / "upstream.log"
-        stack.enter_context(running([load, "upstream", f"-listen=127.0.0.1:{upstream}"], outer, log))
+        pid = stack.enter_context(running([load, "upstream", f"-listen=127.0.0.1:{upstream}"], outer, log))
         wait_for_port(upstream, log)
         bench = Bench(load, outer, inner, Path(scratch), upstream)
         peers = [
             stack.enter_context(bench.peer("stoker", *bench.python("orchestrator"))),
             stack.enter_context(bench.peer("nginx", *bench.nginx())),
+            stack.enter_context(bench.peer("caddy", *bench.caddy())),
             stack.enter_context(bench.peer("fastapi_httpx", *bench.python("fastapi_httpx", "httpx"), {"PYTHONPATH": httpx()})),
             stack.enter_context(bench.peer("fastapi_httpx2", *bench.python("fastapi_httpx", "httpx2"))),
         ]
-        return _rounds(bench, peers, rounds)
+        return _rounds(bench, peers, Peer("direct", upstream, pid), rounds)
 
 
-def _rounds(bench: Bench, peers: list[Peer], rounds: int) -> dict[str, Any]:
+def _rounds(bench: Bench, peers: list[Peer], direct: Peer, rounds: int) -> dict[str, Any]:
+    stoker, nginx_peer = peers[:2]
     for peer in peers:
         ends.call(bench.load, bench.outer, peer.port, ends.WARM_UP)
     for number in range(rounds):
-        for peer in peers if number % 2 == 0 else reversed(peers):
+        order = 1 if number % 2 == 0 else -1
+        for peer in peers[::order]:
             bench.measure(peer, ends.SMALL)
-        for peer in peers[:2] if number % 2 == 0 else peers[1::-1]:
+        for peer in (stoker, nginx_peer)[::order]:
             bench.measure(peer, ends.LARGE)
+            bench.measure(peer, ends.BOTH)
+        for peer in (stoker, direct)[::order]:
+            bench.measure(peer, ends.CALM)
+            bench.measure(peer, ends.BUSY)
         say(f"  round {number + 1} of {rounds}")
-    stoker = peers[0]
     ends.call(bench.load, bench.outer, stoker.port, ends.LARGE, together=True)
-    figures = _ratios({peer.name: peer for peer in peers}) | {"rss_mb": rounded(peak_rss_mb(stoker.pid))}
-    return figures | {"rounds": rounds, "raw": {peer.name: _raw(peer) for peer in peers}}
+    figures = _ratios({peer.name: peer for peer in peers}) | _added(stoker, direct) | {"rss_mb": rounded(peak_rss_mb(stoker.pid))}
+    return figures | {"rounds": rounds, "raw": {peer.name: _raw(peer) for peer in [*peers, direct]}}
 
 
 def _ratios(peers: dict[str, Peer]) -> dict[str, float]:
@@ -141,10 +165,20 @@ def _ratios(peers: dict[str, Peer]) -> dict[str, float]:
 
     return {
         "small_vs_nginx": ratio("small", "nginx"),
+        "small_vs_peer": ratio("small", "caddy"),
         "small_vs_fastapi_httpx": ratio("small", "fastapi_httpx"),
         "small_vs_fastapi_httpx2": ratio("small", "fastapi_httpx2"),
         "large_vs_nginx": ratio("large", "nginx"),
+        "both_vs_nginx": ratio("both", "nginx"),
     }
+
+
+def _added(stoker: Peer, direct: Peer) -> dict[str, float]:
+    def added(case: str, quantile: str) -> float:
+        pairs = zip(stoker.times_ms[case], direct.times_ms[case], strict=True)
+        return rounded(statistics.median(through[quantile] - straight[quantile] for through, straight in pairs))
+
+    return {"added_p50_ms": added("calm", "p50_ms"), "added_p95_ms": added("busy", "p95_ms")}
 
 
 def _raw(peer: Peer) -> dict[str, dict[str, float]]:
@@ -152,7 +186,7 @@ def _raw(peer: Peer) -> dict[str, dict[str, float]]:
         case: {
             "requests_per_s": rounded(statistics.median(peer.rates[case]), 4),
             "cpu_ms_per_request": rounded(statistics.median(peer.cpu_ms[case])),
-            "p99_ms": rounded(statistics.median(peer.p99_ms[case])),
+            "p99_ms": rounded(statistics.median(times["p99_ms"] for times in peer.times_ms[case])),
         }
         for case in peer.rates
     }
@@ -161,7 +195,7 @@ def _raw(peer: Peer) -> dict[str, dict[str, float]]:
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
     parser = argparse.ArgumentParser(prog="make bench-proxy", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, choices=range(1, 8), help="rounds of each case and proxy")
+    parser.add_argument("--rounds", type=int, default=5, choices=range(1, 8), help="rounds of each case and proxy")
     chosen = parser.parse_args()
     try:
         result = measured(chosen.rounds)

@@ -34,6 +34,9 @@ func readHead(reader *bufio.Reader) (start []byte, length int, err error) {
 			}
 		}
 	}
+	if length < 0 && bytes.HasPrefix(start, []byte("GET ")) {
+		length = 0
+	}
 	if length < 0 {
 		return nil, 0, fmt.Errorf("no Content-Length in the message that began with %q", start)
 	}

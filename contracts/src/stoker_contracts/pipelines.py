@@ -11,6 +11,9 @@ class Pipeline(StrEnum):
     IMAGE_TO_IMAGE = "image-to-image"
     IMAGE_TO_VIDEO = "image-to-video"
 
+    __hash__ = str.__hash__
+    """Pipelines are keys that each job looks up; an enumeration's own hash is a call of Python."""
+
 
 class Media(StrEnum):
     """What a pipeline produces."""

@@ -103,6 +103,8 @@ class Body:
         while True:
             while place < self.size:
                 chunk = self._at(place)
+                if chunk is self._last:
+                    self._last = b""
                 place += len(chunk)
                 yield chunk
             if self._failure is not None:
@@ -172,7 +174,7 @@ class Body:
 
     def _at(self, place: int) -> bytes:
         """Some bytes from `place` on: memory holds the head, the file the rest. Who keeps up needs to look into neither."""
-        if place == self.size - len(self._last):
+        if self._last and place == self.size - len(self._last):
             return self._last
         if place < len(self._memory):
             return bytes(self._memory[place : place + _CHUNK])

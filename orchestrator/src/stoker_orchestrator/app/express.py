@@ -118,7 +118,7 @@ class Express:
         if body is None:
             return False
         try:
-            target = target_of_json(self._broker.registry, path.pipeline, body)
+            target = target_of_json(self._broker.registry, path, body)
         except NoTargetError:
             return False
         slot = self._broker.take_now(target.model, target.cost)

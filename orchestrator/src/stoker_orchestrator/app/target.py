@@ -79,10 +79,10 @@ async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, by
     return Target(model, declared_cost(path.pipeline, fields))
 
 
-def target_of_json(registry: Registry, pipeline: Pipeline, whole: bytes) -> Target:
+def target_of_json(registry: Registry, path: Path, whole: bytes) -> Target:
     """The target of a JSON body on a plain route. Raises NoTargetError."""
     fields = _json(whole)
-    return Target(_model(registry, Path(pipeline), _model_id(fields)), declared_cost(pipeline, fields))
+    return Target(_model(registry, path, _model_id(fields)), declared_cost(path.pipeline, fields))
 
 
 def _model_id(fields: Mapping[str, Any]) -> str:

@@ -108,12 +108,6 @@ class CallerConnection(asyncio.Protocol):
 
     # What the parser calls.
 
-    def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        self._target, self._headers = b"", {}
-        if not self._fresh:
-            self._since = self._loop.time()
-
     def on_url(self, url: bytes) -> None:
         """Some of the target."""
         self._target += url
@@ -128,8 +122,9 @@ class CallerConnection(asyncio.Protocol):
         if self._deaf:
             return
         self._fresh, self._unparsed = False, 0
-        headers, body = self._headers, Body(self._shared.limits.body, self._shared.budget)
-        exchange = Exchange(self, self._parser.get_method(), self._target, headers, body)
+        target, headers, self._target, self._headers = self._target, self._headers, b"", {}
+        body = Body(self._shared.limits.body, self._shared.budget)
+        exchange = Exchange(self, self._parser.get_method(), target, headers, body)
         exchange.keep = self._parser.should_keep_alive()
         if b"connection" in headers or not exchange.keep:
             exchange.minor = int(self._parser.get_http_version() != "1.0")
@@ -162,6 +157,7 @@ class CallerConnection(asyncio.Protocol):
     def _take_in(self, data: bytes) -> None:
         if self._deaf:
             return
+        begins = not self._unparsed and not self._fresh
         self._unparsed += len(data)
         try:
             self._parser.feed_data(data)
@@ -172,7 +168,7 @@ class CallerConnection(asyncio.Protocol):
             self._reject(bad_request("the request is not HTTP as it should be"))
         if self._unparsed >= HEAD_BYTES:
             self._reject(_too_long())
-        if self._incoming is not None:
+        if self._incoming is not None or (begins and self._unparsed):
             self._since = self._loop.time()
         if self._exchange is None and self._waiting:
             self._begin()

@@ -1,4 +1,4 @@
-module benchmarks/caddy
+module stoker.dev/benchmarks/peer
 
 go 1.26.0
 
