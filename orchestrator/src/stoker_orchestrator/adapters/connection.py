@@ -89,6 +89,10 @@ class Connection(asyncio.Protocol):
         self.begun_at = self._loop.time()
         self._write(request)
 
+    def keep(self) -> None:
+        """Nobody uses it, from now on."""
+        self.kept, self.idle_since = True, self._loop.time()
+
     async def send(self, data: bytes) -> None:
         """Send more of the request, as fast as the worker takes it. Raises what ended the exchange."""
         self._write(data)

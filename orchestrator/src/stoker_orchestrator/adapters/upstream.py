@@ -106,11 +106,10 @@ class Upstream:
         if not connection.open:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
-        connection.kept, connection.idle_since = True, loop.time()
+        connection.keep()
         self._idle.setdefault(address, []).append(connection)
         if self._sweep is None:
-            self._sweep = loop.call_later(KEEP_SECONDS, self._forget_idle)
+            self._sweep = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._forget_idle)
 
     def close(self) -> None:
         """Close all idle connections."""

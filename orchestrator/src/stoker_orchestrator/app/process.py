@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import ssl
 import sys
@@ -134,6 +135,12 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000)
 
 
+def _take_all_descriptors() -> None:
+    """Each connection is one, and shells as well as some container engines allow 1,024 unless one asks for more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> int:
     """Run an orchestrator from the environment."""
     try:
@@ -149,6 +156,7 @@ def main() -> int:
 def serve(settings: Settings, fleet: Callable[[Settings], Fleet]) -> int:
     """Run an orchestrator over the fleet that `fleet` makes, until it is asked to stop; returns the exit code."""
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _take_all_descriptors()
     return uvloop.run(_run(settings, fleet))
 
 

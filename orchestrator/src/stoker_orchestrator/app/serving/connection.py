@@ -182,7 +182,8 @@ class CallerConnection(asyncio.Protocol):
             return bad_request("too many requests at a time on one connection")
         if exchange.minor and b"host" not in headers:
             return bad_request("the header Host is missing")
-        if self._parser.should_upgrade() and (b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"):
+        sized = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+        if b"upgrade" in headers and sized and self._parser.should_upgrade():
             return bad_request("connections are not upgraded here: send the body without the header Upgrade")
         return None
 
