@@ -157,7 +157,7 @@ class Body:
             self._memory = data if not self.size else self._joined(data)
         else:
             self._spill(data)
-        self.size, self._last = size, data
+        self.size, self._last = size, data if self._waiting is not None else b""
 
     def _joined(self, data: bytes) -> bytearray:
         """Most bodies come in one piece, which is kept as it is."""
@@ -173,7 +173,7 @@ class Body:
         os.pwrite(self._file, data, self.size - len(self._memory))
 
     def _at(self, place: int) -> bytes:
-        """Some bytes from `place` on: memory holds the head, the file the rest. Who keeps up needs to look into neither."""
+        """Some bytes from `place` on: memory holds the head, the file the rest. Who waited for them needs to look into neither."""
         if self._last and place == self.size - len(self._last):
             return self._last
         if place < len(self._memory):
