@@ -407,3 +407,32 @@ async def test_a_server_that_stops_finishes_answers_and_tells_its_callers_to_go(
         assert (answer.body, answer.headers["connection"]) == (b"/busy 0", "close")
         with pytest.raises(OSError, match="Connect call failed"):
             await Caller(served.url).__aenter__()
+
+
+async def test_a_server_that_stops_expects_callers_whom_it_answered_just_now_to_come_again() -> None:
+    async with serving(echo, Limits(farewell=0.3)) as served, Caller(served.url) as caller, Caller(served.url):
+        assert not served.server.expects
+        caller.say(request("/a"))
+        await caller.answer()
+        served.server.wind_down()
+        assert served.server.expects
+
+        caller.say(request("/b"))
+        last = await caller.answer()
+
+        assert (last.body, last.headers["connection"]) == (b"/b 0", "close")
+        assert await caller.hung_up_on()
+        await until(lambda: not served.server.expects)
+
+
+async def test_a_server_that_stops_waits_for_its_callers_no_longer_than_the_farewell() -> None:
+    async with serving(echo, Limits(farewell=0.05)) as served, Caller(served.url) as caller:
+        caller.say(request())
+        await caller.answer()
+        served.server.wind_down()
+
+        await until(lambda: not served.server.expects)
+        closing = asyncio.create_task(served.server.close())
+
+        assert await caller.hung_up_on()
+        await closing

@@ -122,7 +122,7 @@ class Orchestrator:
             self.peers.retire()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_seconds):
-                while self.jobs.in_flight:  # noqa: ASYNC110 - counted by the job path, once a request
+                while self.jobs.in_flight or self.server.expects:  # noqa: ASYNC110 - counted by the job path, once a request
                     await asyncio.sleep(0.05)
 
 

@@ -70,8 +70,7 @@ class CallerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A caller."""
         self._transport = cast("asyncio.Transport", transport)
-        name = transport.get_extra_info("peername")
-        self.peer = str(name[0]) if name else ""
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         if not self._shared.enter(self):
             words = "all connections that this orchestrator takes are in use; try again later"
             self._reject(Refusal(503, ErrorType.OVERLOADED, words, "connections", 1))
@@ -277,6 +276,10 @@ class CallerConnection(asyncio.Protocol):
     def wind_down(self) -> None:
         """The next answer is the last."""
         self.closing = True
+
+    def expects(self, now: float) -> bool:
+        """Whether the caller was answered just now and may come again."""
+        return not self._fresh and self._exchange is None and now - self._since < self._shared.limits.farewell
 
     def hang_up(self) -> None:
         """Close where nothing is being served."""

@@ -41,6 +41,12 @@ class Server:
         for member in self._shared.members:
             member.wind_down()
 
+    @property
+    def expects(self) -> bool:
+        """Whether a caller may be about to use its connection again: closed under a request, it would take that with it."""
+        now = asyncio.get_running_loop().time()
+        return any(member.expects(now) for member in self._shared.members)
+
     async def close(self) -> None:
         """Take nothing new, let the answers under way reach their callers for a moment, close."""
         self.wind_down()

@@ -15,13 +15,15 @@ class Limits:
     """What callers may use. Times are in seconds.
 
     `head` is from a connection's or a request's first moment to the end of its head, `idle` between two requests, `stall` without
-    a byte of a body or of an answer moving. `body` is in bytes.
+    a byte of a body or of an answer moving, `farewell` from an answer to one more request that a server which stops expects on the
+    same connection. `body` is in bytes.
     """
 
     connections: int = 4096
     head: float = 10.0
     idle: float = 75.0
     stall: float = 30.0
+    farewell: float = 1.0
     body: int = 32 * 2**20
 
 
@@ -43,6 +45,9 @@ class Member(Protocol):
 
     def wind_down(self) -> None:
         """The next answer is the last."""
+
+    def expects(self, now: float) -> bool:
+        """Whether the caller was answered just now and may come again."""
 
     def hang_up(self) -> None:
         """Close where nothing is being served."""
