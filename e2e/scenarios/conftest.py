@@ -11,7 +11,8 @@ from stoker_contracts import names
 
 RESIDENCY_SECONDS = 5
 """How long a worker of the scripted release stays at least."""
-SMALL = {"cpu": "50m", "memory": "256Mi"}
+SMALL = {"cpu": "10m", "memory": "256Mi"}
+"""What a scripted worker is sure of; a node of two cores has room for all of them beside the real ones."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

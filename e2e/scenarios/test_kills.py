@@ -3,15 +3,17 @@
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import httpx2
 import pytest
 
 from e2e.release import NAME, RESOURCES, Release
-from e2e.scenarios.processes import signal_pod
+from e2e.scenarios.processes import inside, process_of, signal_pod
 from e2e.scenarios.resources import condition, model_deployment, offers, pods, ready, restarts, send
-from e2e.scenarios.traffic import SERVED, Background, traffic
+from e2e.scenarios.traffic import SERVED, Background, in_flight, traffic
+from stoker_contracts import names
 from tests.support.waiting import eventually
 
 SEED = 20
@@ -21,6 +23,8 @@ UNANSWERED = 4
 """Jobs that are under way when an orchestrator is killed."""
 ORCHESTRATOR = "orchestrator"
 ORCHESTRATORS = f"app.kubernetes.io/component={ORCHESTRATOR}"
+ESTABLISHED = rf":{names.ORCHESTRATOR_PORT:04X} [0-9A-F]+:[0-9A-F]+ 01 "
+"""A line of /proc/net/tcp: a connection that a caller has made."""
 CLOSED = {"RemoteProtocolError", "ReadError", "ConnectError"}
 """What a caller sees of a connection that is closed, or not taken."""
 
@@ -63,14 +67,13 @@ def becomes_warm(release: Release, name: str) -> None:
     eventually(lambda: condition(release, name, "Warm")[0] == "True", seconds=120)
 
 
-def unanswered(release: Release, name: str) -> dict[str, int]:
-    """How many jobs of a model each orchestrator has taken and not answered yet, on workers and in line."""
-    counts = {}
+def connections(release: Release) -> Counter[str]:
+    """How many callers' connections each orchestrator holds, as its kernel tells."""
+    counts: Counter[str] = Counter()
     for pod in release.list("pods", ORCHESTRATORS):
         orchestrator = str(pod["metadata"]["name"])
-        metrics = release.kubectl("get", "--raw", f"/api/v1/namespaces/{release.namespace}/pods/{orchestrator}:8935/proxy/metrics")
-        found = re.findall(rf'^stoker_jobs_(?:in_flight|waiting){{model="{name}"}} (\S+)$', metrics, re.MULTILINE)
-        counts[orchestrator] = round(sum(map(float, found)))
+        table = inside(release, 'cat "/proc/$1/net/tcp"', process_of(release, orchestrator))
+        counts[orchestrator] = len(re.findall(ESTABLISHED, table))
     return counts
 
 
@@ -96,10 +99,12 @@ def test_a_killed_operator_fails_no_job_and_finishes_what_was_begun(stub: Releas
 def test_a_killed_orchestrator_closes_the_connections_of_its_jobs_and_of_no_others(stub: Release, http: httpx2.Client) -> None:
     stub.apply(model_deployment("waited-for", warm=True, capacity=UNANSWERED, script={"step_seconds": 0.1}))
     eventually(lambda: offers(http).get("org/waited-for"), seconds=60)
+    worker = pods(stub, "waited-for")[0]["metadata"]["name"]
+    before = connections(stub)
     clients = [httpx2.Client(base_url=stub.url, timeout=60) for _ in range(UNANSWERED)]
-    jobs = [Background(client, "org/waited-for", num_inference_steps=30) for client in clients]
-    eventually(lambda: sum(unanswered(stub, "waited-for").values()) == UNANSWERED)
-    counts = unanswered(stub, "waited-for")
+    jobs = [Background(client, "org/waited-for", num_inference_steps=40) for client in clients]
+    eventually(lambda: in_flight(stub, worker) == UNANSWERED)
+    counts = eventually(lambda: [held for held in [connections(stub) - before] if held.total() == UNANSWERED])[0]
     victim = max(counts, key=lambda pod: counts[pod])
 
     signal_pod(stub, victim, "KILL")

@@ -39,7 +39,7 @@ def test_a_model_is_loaded_from_a_folder_of_a_claim_under_any_name(real: Release
         answer = caller.post("/text-to-image", json=JOB | {"model_id": "my-team/my-model"})
 
     assert answer.status_code == httpx2.codes.OK, answer.text
-    assert condition(real, "claimed", "WeightsReady")[:2] == ("True", "WeightsLoaded")
+    eventually(lambda: condition(real, "claimed", "WeightsReady")[:2] == ("True", "WeightsLoaded"))
     real.delete(RESOURCES, "claimed", "--wait=false")
 
 

@@ -1,5 +1,6 @@
 """Callers that send jobs while something else happens."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -41,14 +42,16 @@ class Background:
         return outcome
 
 
+def in_flight(release: Release, pod: str) -> int:
+    """Jobs that a worker has now."""
+    readiness = release.kubectl("get", "--raw", f"/api/v1/namespaces/{release.namespace}/pods/{pod}:8000/proxy/ready")
+    return int(json.loads(readiness)["in_flight"])
+
+
 def busy_pod(release: Release, name: str) -> str:
     """The name of a worker pod of `name` that runs a job now; empty where none does."""
-    for pod in pods(release, name):
-        worker = pod["metadata"]["name"]
-        path = f"/api/v1/namespaces/{release.namespace}/pods/{worker}:8000/proxy/ready"
-        if '"in_flight":1' in release.kubectl("get", "--raw", path).replace(" ", ""):
-            return str(worker)
-    return ""
+    workers = (str(pod["metadata"]["name"]) for pod in pods(release, name))
+    return next((worker for worker in workers if in_flight(release, worker)), "")
 
 
 class Traffic:
