@@ -63,6 +63,12 @@ class TimedFleet:
 if __name__ == "__main__":
     port, capacity, limit, *workers = sys.argv[1:]
     settings = Settings(
-        namespace="benchmark", host="127.0.0.1", port=int(port), drain_seconds=0, line_limit=int(limit), log_level="WARNING"
+        namespace="benchmark",
+        host="127.0.0.1",
+        port=int(port),
+        drain_seconds=0,
+        line_limit=int(limit),
+        log_level="WARNING",
+        max_connections=10_000,
     )
     sys.exit(serve(settings, lambda _: TimedFleet(workers, int(capacity), cold="COLD" in os.environ)))
