@@ -12,7 +12,6 @@ def test_before_anything_was_seen_a_guess_is_made_and_said_to_be_one() -> None:
 
     assert not rates.known("m")
     assert rates.seconds("m", 10) > 0
-    assert rates.mean_job("m") == 0
 
 
 def test_the_first_job_replaces_the_guess() -> None:
@@ -21,7 +20,6 @@ def test_the_first_job_replaces_the_guess() -> None:
 
     assert rates.known("m")
     assert rates.seconds("m", 5, "H200") == pytest.approx(1)
-    assert rates.mean_job("m") == pytest.approx(2)
 
 
 def test_a_device_that_was_not_seen_counts_as_the_last_one_that_was() -> None:

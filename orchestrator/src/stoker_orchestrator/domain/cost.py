@@ -26,8 +26,6 @@ _MEMORY = 0.9
 """What one more job leaves of the weight of those before it: the last ten or so count."""
 _UNKNOWN_SECONDS_PER_UNIT = 0.05
 """Before anything was seen. A step of a megapixel takes SDXL about so long on a card of 2022."""
-_TYPICAL = 0.75
-"""Weight with which the usual spread of a model's jobs is remembered."""
 
 
 @dataclass(slots=True)
@@ -36,8 +34,6 @@ class _Seen:
 
     seconds: float = 0.0
     cost: float = 0.0
-    jobs: float = 0.0
-    spread: float = 1.0
 
 
 class Rates:
@@ -49,16 +45,14 @@ class Rates:
 
     def observe(self, model: str, device: str, cost: float, seconds: float) -> float:
         """A job of this declared cost took so long on its worker; returns how that compares to what was expected (2: twice)."""
-        ratio = seconds / expected if (expected := self.seconds(model, cost, device)) > 0 else 1.0
         seen = self._seen.get((model, device))
         if seen is None:
-            seen, ratio = self._seen.setdefault((model, device), _Seen()), 1.0
+            seen = self._seen[model, device] = _Seen()
+        expected = cost * seen.seconds / seen.cost if seen.cost else 0.0
         seen.seconds = seen.seconds * _MEMORY + seconds
         seen.cost = seen.cost * _MEMORY + cost
-        seen.jobs = seen.jobs * _MEMORY + 1
-        seen.spread = max(ratio, seen.spread * _TYPICAL + ratio * (1 - _TYPICAL))
         self._latest[model] = device
-        return ratio
+        return seconds / expected if expected > 0 else 1.0
 
     def known(self, model: str) -> bool:
         """Whether any job of the model was seen."""
@@ -73,17 +67,11 @@ class Rates:
         """How long so many units are expected to take on one worker."""
         return cost * self.per_unit(model, device)
 
-    def mean_job(self, model: str) -> float:
-        """Seconds that a job of the model took lately; 0 where none was seen."""
-        seen = self._seen.get((model, self._latest.get(model, "")))
-        return seen.seconds / seen.jobs if seen is not None else 0.0
-
     def known_rates(self) -> list[list[Any]]:
         """What was learnt, as JSON; `learn` takes it in elsewhere."""
         latest = self._latest
         return [
-            [model, device, seen.seconds, seen.cost, seen.jobs, seen.spread, latest.get(model) == device]
-            for (model, device), seen in self._seen.items()
+            [model, device, seen.seconds, seen.cost, latest.get(model) == device] for (model, device), seen in self._seen.items()
         ]
 
     def learn(self, rates: list[list[Any]]) -> None:
