@@ -11,3 +11,7 @@ bench-overload: $(STAMP) ## Ten times what the workers can do for a minute: good
 .PHONY: bench-routing
 bench-routing: $(STAMP) ## Jobs of very different cost beside nginx's round robin and least_conn on the same workers. About 4 min.
 	@$(PYTHON) -m benchmarks.activity.routing
+
+.PHONY: bench-slots
+bench-slots: $(STAMP) ## What a slot costs the orchestrator that leads, and one that asks it over the link. About 10 s.
+	@$(PYTHON) -m benchmarks.activity.slots
