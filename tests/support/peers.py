@@ -11,6 +11,7 @@ from aiohttp import web
 
 from stoker_orchestrator.adapters.leases.port import LeaseError
 from stoker_orchestrator.app.desk import Slot
+from stoker_orchestrator.app.peers.remote import RemoteDesk
 from stoker_orchestrator.app.process import Orchestrator
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.election import Candidate, Read, Seen, Write
@@ -157,6 +158,12 @@ class Replica:
         self.orchestrator._upstream.close()
 
 
+def _is_held(slot: Slot) -> bool:
+    """Whether the desk that counts the slot has not got it back yet."""
+    desk = slot.desk
+    return slot in (desk._held.values() if isinstance(desk, RemoteDesk) else getattr(desk, "_taken"))  # noqa: B009 - no part of the protocol
+
+
 class Company:
     """All replicas, and the workers that all of them see."""
 
@@ -191,22 +198,24 @@ class Company:
     def _watch(self, replica: Replica) -> None:
         """Count the slots that the replica's jobs have."""
         broker = replica.orchestrator.broker
-        take, give_back = broker.take, broker.give_back
+        take, take_now = broker.take, broker.take_now
 
-        async def taken(model: Model, ask: Ask) -> Slot:
-            slot = await take(model, ask)
-            replica.held.add(slot)
-            used = sum(each.endpoint.id == slot.endpoint.id for live in self.replicas for each in live.held)
+        def count(slot: Slot) -> Slot:
+            replica.held = {each for each in replica.held if _is_held(each)} | {slot}
+            used = sum(each.endpoint.id == slot.endpoint.id and _is_held(each) for live in self.replicas for each in live.held)
             if used > self.gauges[slot.endpoint.id].capacity:
                 self.too_many.append(slot.endpoint.id)
             return slot
 
-        def given_back(slot: Slot) -> None:
-            replica.held.discard(slot)
-            give_back(slot)
+        async def taken(model: Model, ask: Ask) -> Slot:
+            return count(await take(model, ask))
+
+        def taken_now(model: Model, cost: float) -> Slot | None:
+            slot = take_now(model, cost)
+            return count(slot) if slot is not None else None
 
         setattr(broker, "take", taken)  # noqa: B010 - it stands before a method
-        setattr(broker, "give_back", given_back)  # noqa: B010 - it stands before a method
+        setattr(broker, "take_now", taken_now)  # noqa: B010 - it stands before a method
 
     async def kill(self, replica: Replica) -> None:
         self.replicas.remove(replica)
