@@ -5,6 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx2
 import pytest
@@ -101,15 +102,16 @@ def test_a_killed_orchestrator_closes_the_connections_of_its_jobs_and_of_no_othe
     eventually(lambda: offers(http).get("org/waited-for"), seconds=60)
     worker = pods(stub, "waited-for")[0]["metadata"]["name"]
     before = connections(stub)
-    clients = [httpx2.Client(base_url=stub.url, timeout=60) for _ in range(UNANSWERED)]
-    jobs = [Background(client, "org/waited-for", num_inference_steps=40) for client in clients]
-    eventually(lambda: in_flight(stub, worker) == UNANSWERED)
-    counts = eventually(lambda: [held for held in [connections(stub) - before] if held.total() == UNANSWERED])[0]
-    victim = max(counts, key=lambda pod: counts[pod])
+    with ExitStack() as open_until_answered:
+        clients = [open_until_answered.enter_context(httpx2.Client(base_url=stub.url, timeout=60)) for _ in range(UNANSWERED)]
+        jobs = [Background(client, "org/waited-for", num_inference_steps=40) for client in clients]
+        eventually(lambda: in_flight(stub, worker) == UNANSWERED)
+        counts = eventually(lambda: [held for held in [connections(stub) - before] if held.total() == UNANSWERED])[0]
+        victim = max(counts, key=lambda pod: counts[pod])
 
-    signal_pod(stub, victim, "KILL")
+        signal_pod(stub, victim, "KILL")
 
-    ended = [outcome_of(job) for job in jobs]
+        ended = [outcome_of(job) for job in jobs]
     assert ended.count("closed") == counts[victim]
     assert ended.count(SERVED) == UNANSWERED - counts[victim]
     eventually(lambda: answers(http, "org/waited-for"), seconds=60)
