@@ -40,7 +40,7 @@ class Callers:
     def start(self, models: list[str]) -> None:
         """Begin to send jobs for these models."""
         for model in models:
-            self._next(model)
+            self._heap.at(self._plan.traffic_from, self._next, model)
 
     def _next(self, model: str) -> None:
         traffic = self._plan.traffic

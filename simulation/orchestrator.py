@@ -174,8 +174,10 @@ class Orchestrator:
         def answered(pulse: Pulse) -> None:
             self._probed.discard(endpoint.id)
             if self.running:
-                self.do(self.board.probed(endpoint.id, pulse, self.now))
-                self.checker.changed(self, endpoint.model)
+                effects = self.board.probed(endpoint.id, pulse, self.now)
+                if effects or pulse.ready:
+                    self.checker.changed(self, endpoint.model)
+                self.do(effects)
 
         self.workers.probe(endpoint.id, answered)
 

@@ -77,6 +77,7 @@ class Plan:
     traffic: Traffic = Traffic()
     faults_from: float = 15.0
     faults_until: float = 120.0
+    traffic_from: float = 0.0
     traffic_until: float = 170.0
     until: float = 400.0
     heartbeat_seconds: float = 0.0
@@ -163,6 +164,7 @@ def large(seed: int, *, nodes: int = 10_000, pods: int = 100_000, seconds: float
         wire=Wire(resync_seconds=1e9),
         faults=Faults(worker_crash=1.0, node_crash=20.0, rollout=60.0, worker_hang=5.0),
         traffic=Traffic(jobs_per_second=0.3, callers=20, hang_up=0.01),
+        traffic_from=70.0,
         faults_until=seconds - 120.0,
         traffic_until=seconds - 60.0,
         until=seconds,

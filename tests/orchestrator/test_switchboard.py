@@ -310,3 +310,14 @@ def test_a_worker_that_is_silent_while_it_starts_is_not_ejected() -> None:
     board.apply(endpoint("a"), now=6)
 
     assert board.registry.is_warm("m")
+
+
+def test_of_many_workers_that_start_a_few_are_asked_at_a_time_and_all_in_turn() -> None:
+    board = switchboard()
+    for number in range(100):
+        board.apply(endpoint(f"{number}", state=EndpointState.STARTING), now=0)
+    board.arrive(1, M, Ask(1), now=0)
+
+    asked = [[each.endpoint.id for each in board.expire(now=tick / 10) if isinstance(each, Probe)] for tick in range(13)]
+    assert {len(each) for each in asked} == {8}
+    assert {identity for each in asked for identity in each} == {str(number) for number in range(100)}

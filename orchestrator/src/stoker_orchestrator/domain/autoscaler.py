@@ -137,17 +137,19 @@ class Autoscaler:
 
     def _down(self, model: Model, scaling: Scaling, load: Load, now: float) -> Wish | None:
         memory = self._memory(model.name, now)
-        ready = [endpoint.since for endpoint in load.endpoints if endpoint.state is EndpointState.READY]
-        settled = max([memory.raised, *ready]) + self._residency
         seen_since = max(memory.began, self._began)
-        if load.waiting or memory.woken is not None or now < max(settled, seen_since + scaling.idle_after):
+        if load.waiting or memory.woken is not None or now < max(memory.raised + self._residency, seen_since + scaling.idle_after):
             return None
         peak = memory.peak(now - scaling.idle_after)
         wanted = max(scaling.least, math.ceil(peak / model.capacity))
-        if wanted >= effective(model):
+        if wanted >= effective(model) or any(self._is_fresh(endpoint, now) for endpoint in load.endpoints):
             return None
         jobs = "no job" if peak == 0 else f"at most {peak} {'job' if peak == 1 else 'jobs'} at a time"
         return Wish(wanted, ScalingReason.IDLE, f"{jobs} in the last {scaling.idle_after:g} s")
+
+    def _is_fresh(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether it became ready less than the residency ago."""
+        return endpoint.state is EndpointState.READY and now < endpoint.since + self._residency
 
     def _memory(self, name: str, now: float) -> _Memory:
         return self._memories.setdefault(name, _Memory(now, now))

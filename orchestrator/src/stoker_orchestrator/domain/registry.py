@@ -112,6 +112,11 @@ class Registry:
         return list(self._endpoints.values())
 
     @property
+    def identities(self) -> Collection[str]:
+        """The ids of all endpoints."""
+        return self._endpoints.keys()
+
+    @property
     def busy(self) -> Collection[Endpoint]:
         """The endpoints that have jobs in flight."""
         return self._busy.values()

@@ -46,10 +46,11 @@ class Retirement:
         self._told: dict[str, tuple[int, float]] = {}
 
     def forget(self, known: Collection[str]) -> None:
-        """Only the endpoints with these ids are left."""
+        """Only the endpoints with these ids are left. Looked at where more is remembered than there can be of them."""
         for memory in (self._since, self._ranks, self._told):
-            for gone in memory.keys() - set(known):
-                del memory[gone]
+            if len(memory) > len(known):
+                for gone in memory.keys() - set(known):
+                    del memory[gone]
 
     def choose(self, standing: Collection[Endpoint], excess: int, only: Collection[str] | None = None) -> list[Endpoint]:
         """Who goes where so many are too much: who was chosen before, who takes no jobs, who is idle; at last who has least work.
@@ -85,6 +86,8 @@ class Retirement:
 
     def called_back(self, endpoints: Collection[Endpoint]) -> list[Revived]:
         """Those that took a job while they were to go, and so stay."""
+        if not self._since:
+            return []
         found = [each for each in endpoints if each.leaving is Leaving.STAYS and each.id in self._since]
         for each in found:
             del self._since[each.id]
@@ -102,10 +105,13 @@ class Retirement:
     def rank(self, endpoints: Collection[Endpoint], now: float) -> list[Rank]:
         """What the fleet is to be told. Of an endpoint that is new here it is not known what an earlier orchestrator said."""
         found: list[Rank] = []
+        ranks = self._ranks
         for each in endpoints:
             cost = 0 if each.leaving is Leaving.STAYS else GOES_FIRST
+            if ranks.get(each.id) == cost:
+                continue
             told, at = self._told.get(each.id, (None, 0.0))
-            if self._ranks.get(each.id) != cost and (told != cost or now - at >= _RANK_AGAIN_SECONDS):
+            if told != cost or now - at >= _RANK_AGAIN_SECONDS:
                 self._told[each.id] = cost, now
                 found.append(Rank(each.model, each.id, cost))
         return found

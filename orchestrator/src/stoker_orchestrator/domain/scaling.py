@@ -123,7 +123,7 @@ class Scaling:
             self._autoscaler.note(model, self._load(model), now)
         names = {model.name for model in models}
         self._autoscaler.forget(names)
-        self._retirement.forget({endpoint.id for endpoint in self._registry.endpoints})
+        self._retirement.forget(self._registry.identities)
         self._asked = {name: asked for name, asked in self._asked.items() if name in names}
 
     def _stand_aside(self) -> list[Effect]:
