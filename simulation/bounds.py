@@ -15,20 +15,22 @@ class ViolationError(Exception):
     """An invariant does not hold."""
 
 
-def check_bounds(orchestrator: Orchestrator) -> None:
-    """Raises ViolationError where something is kept that nobody needs any more."""
+def check_bounds(orchestrator: Orchestrator, jobs: int) -> None:
+    """`jobs` are those under way. Raises ViolationError where something is kept that nobody needs any more."""
     board, registry = orchestrator.board, orchestrator.board.registry
     endpoints, models = registry._endpoints, registry._models
-    live = len(endpoints) + len(orchestrator.tasks)
+    live = len(endpoints) + jobs
     _at_most("endpoints", len(endpoints), len(orchestrator.watch.known))
     _at_most("endpoints by model", sum(map(len, registry._of_model.values())), len(endpoints))
-    _at_most("busy endpoints", len(registry._busy), len(orchestrator.tasks))
+    _at_most("busy endpoints", len(registry._busy), jobs)
     _at_most("records of endpoints", len(board.outliers._records), live)
     _at_most("ejected endpoints", len(board.outliers._ejected), len(endpoints))
-    _at_most("lines", len(board._lines), len(models) + len(orchestrator.tasks))
+    _at_most("lines", len(board._lines), len(models) + jobs)
     _at_most("start times", len(registry._start_seconds), len(models))
-    _at_most("rates", len(registry.rates._latest), len(models))
+    if board.told is None:
+        _at_most("rates", len(registry.rates._latest), len(models))
     _at_most("second tries", orchestrator.budget.under_way, len(orchestrator.tasks))
+    _at_most("departed endpoints", len(registry._departed), jobs)
     for name, line in board._lines.items():
         _at_most(f"entries of the line of {name}", len(line._order), 2 * len(line) + _FEW)
         _at_most(f"callers of the line of {name}", len(line._ends), 4 * len(line) + _FEW)

@@ -21,6 +21,7 @@ _NODE_SECONDS = (2.0, 60.0)
 _GONE_SECONDS = (1.0, 20.0)
 _OBSTACLE_SECONDS = (1.0, 20.0)
 _AWAY_SECONDS = (2.0, 60.0)
+_FOR_ALL = 0.6
 _RESTART_SECONDS = (0.5, 5.0)
 
 Harm = Callable[[], None]
@@ -36,6 +37,8 @@ class Nemesis:
         self._workers = workers
         self._plan = plan
         self._trace = trace
+        self.api_away = False
+        """For all, those too that start meanwhile."""
         self.orchestrators: list[Orchestrator] = []
         self.restart: Callable[[Orchestrator], None] = lambda _: None
 
@@ -194,14 +197,19 @@ class Nemesis:
             self._cluster.put(replace(self._cluster.models[name], obstacle=None))
 
     def _take_api(self) -> None:
+        """For all orchestrators, or for one of them."""
         if not any(each.watch.away for each in self.orchestrators):
-            self._trace.note("fault: the API server is away")
-            for orchestrator in self.orchestrators:
+            running = [each for each in self.orchestrators if each.running]
+            self.api_away = not running or self._heap.chance.random() < _FOR_ALL
+            victims = running if self.api_away else [self._heap.chance.choice(running)]
+            self._trace.note(f"fault: the API server is away for {', '.join(each.name for each in victims)}")
+            for orchestrator in victims:
                 orchestrator.watch.go_away()
             self._heap.after(self._lasting(_AWAY_SECONDS), self._bring_api)
 
     def _bring_api(self) -> None:
         self._trace.note("the API server is back")
+        self.api_away = False
         for orchestrator in self.orchestrators:
             if orchestrator.watch.away:
                 orchestrator.watch.come_back()

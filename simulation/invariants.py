@@ -33,6 +33,10 @@ def violate(words: str) -> NoReturn:
     raise ViolationError(words)
 
 
+_NEWS_SECONDS = 3.0
+"""After so long a leader knows that a follower's job has ended, or that the follower has."""
+
+
 class Checker:
     """Keeps its own books of grants and lines, apart from those of the domain."""
 
@@ -43,6 +47,10 @@ class Checker:
         self._holds: dict[int, str] = {}
         self._load: dict[str, int] = defaultdict(int)
         self._lines: dict[tuple[str, str, str], dict[int, Task]] = {}
+        self._just_ended = 0
+        self._unordered: set[tuple[str, str, str]] = set()
+        self._on_its_way: set[int] = set()
+        self._running: list[Orchestrator] = []
         self._touched: list[tuple[Orchestrator, str]] = []
         self._open: dict[int, Task] = {}
         self._patience: dict[Orchestrator, Patience] = {}
@@ -54,12 +62,14 @@ class Checker:
 
     def joined(self, orchestrator: Orchestrator) -> None:
         """A process begins."""
+        self._running.append(orchestrator)
         self.counts["starts"] += 1
         self._patience[orchestrator] = Patience(orchestrator)
 
     def crashed(self, orchestrator: Orchestrator) -> None:
         """A process is no more; its grants went with its jobs."""
         self.counts["crashes"] += 1
+        self._running.remove(orchestrator)
         del self._patience[orchestrator]
         self._lines = {key: line for key, line in self._lines.items() if key[0] != orchestrator.name}
 
@@ -67,64 +77,97 @@ class Checker:
         """A job is taken."""
         self._open[task.job.number] = task
 
-    def asked(self, task: Task) -> None:
-        """A job asks for a place."""
+    def asked(self, owner: Orchestrator, task: Task, ticket: int) -> None:
+        """A job asks for a place at the owner's switchboard. Who has waited elsewhere has no place of its own in the order."""
         if not task.ask.again:
-            self._lines.setdefault(self._line(task), {})[task.job.number] = task
-        if task.ticket is not None:
-            self._patience[task.orchestrator].asked(task, task.ticket)
-        self._touch(task.orchestrator, task.model.name)
+            line = self._lines.setdefault(self._line(owner, task), {})
+            line[task.job.number] = task
+            if task.ask.waited:
+                self._unordered.add(self._line(owner, task))
+        self._patience[owner].asked(task, ticket)
+        self._touch(owner, task.model.name)
 
-    def left(self, task: Task) -> None:
-        """A job waits no longer."""
-        line = self._lines.get(self._line(task))
+    def left(self, owner: Orchestrator, task: Task, ticket: int) -> None:
+        """A job waits there no longer."""
+        key = self._line(owner, task)
+        line = self._lines.get(key)
         if line is not None:
             line.pop(task.job.number, None)
             if not line:
-                del self._lines[self._line(task)]
-        if task.ticket is not None:
-            self._patience[task.orchestrator].left(task.ticket)
-        self._touch(task.orchestrator, task.model.name)
+                del self._lines[key]
+                self._unordered.discard(key)
+        if owner in self._patience:
+            self._patience[owner].left(ticket)
+        self._touch(owner, task.model.name)
 
-    def granted(self, task: Task, grant: Granted) -> None:
+    def granted(self, owner: Orchestrator, task: Task, grant: Granted) -> None:
         """A job has a place."""
         job, endpoint = task.job, grant.endpoint
         if job.number in self._holds:
             violate(f"job {job.number} has a grant on {self._holds[job.number]} already and gets one on {endpoint.id}")
         if endpoint.model != task.model.name or not endpoint.serving:
             violate(f"job {job.number} of {task.model.name} goes to {endpoint.id}, which is not able to serve it")
-        if task.orchestrator.board.registry.endpoint(endpoint.id) is not endpoint:
+        if owner.board.registry.endpoint(endpoint.id) is not endpoint:
             violate(f"job {job.number} goes to {endpoint.id}, which is not there as far as told")
         if endpoint.id in task.lost:
             violate(f"job {job.number} meets {endpoint.id} again, which it was lost on")
         if len(task.lost) >= WORKERS:
             violate(f"job {job.number} is walked to a third worker")
-        self._in_order(task)
-        self._holds[job.number] = endpoint.id
-        self._load[endpoint.id] += 1
-        if self._load[endpoint.id] > endpoint.capacity:
-            violate(f"{endpoint.id} takes {endpoint.capacity} jobs and has {self._load[endpoint.id]} of ours")
-        self.left(task)
+        self._in_order(owner, task)
         self.counts["grants"] += 1
-        longest = self._longest_run(job.cost) + _DETECTION_SECONDS
-        self._heap.after(longest, self._must_have_ended_try, task, grant, FIRST_STILL_SECONDS)
+        if job.ended:
+            return  # its process is no more, and the leader does not know that yet
+        self._holds[job.number] = endpoint.id
+        self._on_its_way.add(job.number)
+        self._load[endpoint.id] += 1
+        if self._load[endpoint.id] > endpoint.capacity and not self._unheard(owner, endpoint.id):
+            violate(f"{endpoint.id} takes {endpoint.capacity} jobs and has {self._load[endpoint.id]} of ours")
 
-    def released(self, attempt: Attempt) -> None:
+    def _unheard(self, owner: Orchestrator, identity: str) -> bool:
+        """Whether one that cannot ask the API server who leads has jobs there: a new leader waits for it in vain.
+
+        Then the worker itself refuses what is too much.
+        """
+        cut_off = [each for each in self._running if each is not owner and each.watch.blind_until > self._heap.now]
+        attempts = [task.attempt for each in cut_off for task in each.tasks.values() if task.attempt is not None]
+        unheard = any(attempt.grant.endpoint.id == identity for attempt in attempts)
+        self.counts["grants beside those of one that is cut off"] += unheard
+        return unheard
+
+    def delivered(self, task: Task) -> None:
+        """A job knows of its place, and goes there."""
+        self._on_its_way.remove(task.job.number)
+        longest = self._longest_run(task.job.cost) + _DETECTION_SECONDS
+        self._heap.after(longest, self._must_have_ended_try, task, task.attempt, FIRST_STILL_SECONDS)
+
+    def withdrawn(self, task: Task) -> None:
+        """A job asks elsewhere: a place that is on its way to it is nobody's."""
+        if task.job.number in self._on_its_way:
+            self._drop(task.job.number)
+
+    def released(self, owner: Orchestrator, attempt: Attempt) -> None:
         """A place is free again."""
         number, identity = attempt.task.job.number, attempt.grant.endpoint.id
-        if self._holds.pop(number, None) != identity:
+        if self._holds.get(number) != identity:
             violate(f"job {number} gives back {identity}, which it does not hold")
-        self._unload(identity)
-        self._touch(attempt.task.orchestrator, attempt.task.model.name)
+        self._drop(number)
+        self._touch(owner, attempt.task.model.name)
+
+    def _drop(self, number: int) -> None:
+        self._on_its_way.discard(number)
+        identity = self._holds.pop(number)
+        self._load[identity] -= 1
+        if not self._load[identity]:
+            del self._load[identity]
 
     def ended(self, task: Task) -> None:
         """A job has its answer."""
         number = task.job.number
-        held = self._holds.get(number)
-        if held is not None and task.job.ended == "broken":
-            del self._holds[number]
-            self._unload(held)
+        if number in self._on_its_way or (number in self._holds and task.job.ended == "broken"):
+            self._drop(number)
         del self._open[number]
+        self._just_ended += 1
+        self._heap.after(_NEWS_SECONDS, self._forget_end)
         self.counts[task.job.ended] += 1
 
     def changed(self, orchestrator: Orchestrator, name: str) -> None:
@@ -135,7 +178,7 @@ class Checker:
         """An orchestrator asks for a first worker."""
         if any(endpoint.coming for endpoint in orchestrator.board.registry.endpoints_of(name)):
             waiting = orchestrator.board.waiting(name)
-            if not any(task.ask.excluded for task in orchestrator.tasks.values() if task.model.name == name):
+            if not any(task.ask.excluded for task in self._open.values() if task.model.name == name):
                 violate(f"{name} is woken though a worker is coming; {waiting} wait")
 
     def scaled(self, orchestrator: Orchestrator, effect: Scale) -> None:
@@ -146,7 +189,10 @@ class Checker:
     def ticked(self, orchestrator: Orchestrator) -> None:
         """An orchestrator let time pass."""
         self._patience[orchestrator].check()
-        check_bounds(orchestrator)
+        check_bounds(orchestrator, len(self._open) + self._just_ended)
+        writers = [each.name for each in self._running if each.leading]
+        if len(writers) > 1:
+            violate(f"{' and '.join(writers)} decide at the same time how many workers run")
 
     # What is looked at after each step.
 
@@ -162,7 +208,7 @@ class Checker:
 
     def _nobody_waits_in_vain(self, orchestrator: Orchestrator, name: str) -> None:
         line = orchestrator.board.line(name)
-        if not line:
+        if not line or orchestrator.board.paused:
             return
         free = [endpoint for endpoint in orchestrator.board.registry.endpoints_of(name) if endpoint.free]
         if not free:
@@ -200,34 +246,34 @@ class Checker:
 
     # How.
 
+    def _forget_end(self) -> None:
+        self._just_ended -= 1
+
     def _longest_run(self, cost: float) -> float:
         return cost * self._plan.seconds_per_unit * SLOWEST
 
-    def _must_have_ended_try(self, task: Task, grant: Granted, excuse: float) -> None:
-        if not (task.open and task.attempt is not None and task.attempt.grant is grant):
+    def _must_have_ended_try(self, task: Task, attempt: Attempt, excuse: float) -> None:
+        if not task.open or task.attempt is not attempt:
             return
-        if excuse and self._stands_still(grant.endpoint.id):
-            self._heap.after(excuse, self._must_have_ended_try, task, grant, 0.0)
+        identity = attempt.grant.endpoint.id
+        if excuse and self._stands_still(identity):
+            self._heap.after(excuse, self._must_have_ended_try, task, attempt, 0.0)
         else:
-            violate(f"job {task.job.number} runs on {grant.endpoint.id} without an end")
+            violate(f"job {task.job.number} runs on {identity} without an end")
 
     def _stands_still(self, identity: str) -> bool:
         """A worker that answers and makes no step is given longer where nobody has seen a step of it."""
         pod = self._cluster.pods.get(_pod(identity))
         return pod is not None and pod.frozen is not None and not pod.hung
 
-    def _in_order(self, task: Task) -> None:
-        line = self._lines.get(self._line(task))
+    def _in_order(self, owner: Orchestrator, task: Task) -> None:
+        key = self._line(owner, task)
+        line = self._lines.get(key) if key not in self._unordered else None
         if not task.ask.again and line and next(iter(line)) != task.job.number:
             violate(f"job {task.job.number} of {task.job.caller} is served before {next(iter(line))}")
 
-    def _line(self, task: Task) -> tuple[str, str, str]:
-        return task.orchestrator.name, task.model.name, task.job.caller
-
-    def _unload(self, identity: str) -> None:
-        self._load[identity] -= 1
-        if not self._load[identity]:
-            del self._load[identity]
+    def _line(self, owner: Orchestrator, task: Task) -> tuple[str, str, str]:
+        return owner.name, task.model.name, task.job.caller
 
     def _touch(self, orchestrator: Orchestrator, name: str) -> None:
         self._touched.append((orchestrator, name))

@@ -1,25 +1,27 @@
 """An orchestrator: the domain's own objects, fed by a watch and by callers, their effects carried out in the world."""
 
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from simulation.cluster import Cluster
+from simulation.desk import Desk, LocalDesk
 from simulation.heap import Act, Heap
 from simulation.invariants import Checker
 from simulation.jobs import Job
+from simulation.peer import Peer
 from simulation.plan import Plan
 from simulation.scaler import Scaler
-from simulation.task import Attempt, Task
+from simulation.task import Task
 from simulation.trace import Trace
 from simulation.watch import Watch
+from simulation.wire import Office
 from simulation.workers import Workers
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.model import Endpoint
-from stoker_orchestrator.domain.outliers import Ejected, Probe, Pulse, Readmitted
+from stoker_orchestrator.domain.outliers import Probe, Pulse
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.retries import Quarantine, RetryBudget
-from stoker_orchestrator.domain.switchboard import Effect, Granted, Outcome, Refused, Switchboard, Wake
+from stoker_orchestrator.domain.switchboard import Switchboard, Wake
 
 TICK_SECONDS = 0.1
 
@@ -34,6 +36,7 @@ class Surroundings:
     plan: Plan
     trace: Trace
     checker: Checker
+    office: Office
 
 
 class Orchestrator:
@@ -50,12 +53,13 @@ class Orchestrator:
         self.watch = Watch(around.heap, around.cluster, around.plan.wire, self.tell)
         self.running = True
         self._trace, self.checker = around.trace, around.checker
-        self._waiting: dict[int, Task] = {}
-        self._tickets = itertools.count()
         self._probed: set[str] = set()
         self._zero = self.heap.chance.uniform(-1e6, 1e6)
         self._rate = 1.0 + around.plan.skew
         self._scaler = Scaler(self, around.cluster)
+        self.local = LocalDesk(self)
+        self.desk: Desk = self.local
+        self.peer = Peer(self, around.office) if around.plan.orchestrators > 1 else None
 
     def start(self) -> None:
         """Follow the cluster and let time pass."""
@@ -85,23 +89,12 @@ class Orchestrator:
             self.heap.after(job.patience, task.hang_up)
         task.begin()
 
-    def take(self, task: Task) -> None:
-        """A task asks for a place."""
-        ticket = task.ticket = next(self._tickets)
-        self._waiting[ticket] = task
-        self.checker.asked(task)
-        self.do(self.board.arrive(ticket, task.model, task.ask, self.now))
-
-    def leave(self, task: Task) -> None:
-        """A task's caller is gone before it had a place."""
-        if task.ticket is not None and self._waiting.pop(task.ticket, None) is not None:
-            self.board.leave(task.model.name, task.ticket)
-            self.checker.left(task)
-
-    def give_back(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
-        """A place is free again."""
-        self.checker.released(attempt)
-        self.do(self.board.release(attempt.grant, self.now, outcome, seconds))
+    def switch(self, desk: Desk) -> None:
+        """From now on this desk counts the slots that are in use, and gives out the next ones."""
+        before, self.desk = self.desk, desk
+        if before is not desk:
+            desk.adopt(before.hand_over())
+            before.send_away()
 
     def ended(self, task: Task, how: str) -> None:
         """A job has its answer."""
@@ -114,7 +107,7 @@ class Orchestrator:
         """The fleet changed."""
         self.note(f"told {_words(event)}")
         model = self._about(event)
-        self.do(self.board.apply(event, self.now))
+        self.local.do(self.board.apply(event, self.now))
         self.checker.changed(self, model)
 
     def _about(self, event: FleetEvent) -> str:
@@ -131,39 +124,18 @@ class Orchestrator:
                 return name
         return ""
 
-    def do(self, effects: list[Effect]) -> None:
-        """Carry out what the switchboard said."""
-        for effect in effects:
-            match effect:
-                case Granted(ticket, endpoint):
-                    self._grant(self._waiting.pop(ticket), effect, endpoint)
-                case Refused(ticket, refusal):
-                    task = self._waiting.pop(ticket)
-                    self.checker.left(task)
-                    task.refused(refusal)
-                case Wake(model):
-                    self.checker.woke(self, model)
-                    self._scaler.wake(model)
-                case Probe(endpoint):
-                    self._probe(endpoint)
-                case Ejected(endpoint, reason):
-                    self.note(f"ejects {endpoint.id}: {reason}")
-                    self.checker.changed(self, endpoint.model)
-                    self._give_up(endpoint)
-                case Readmitted(endpoint):
-                    self.note(f"readmits {endpoint.id}")
-                    self.checker.changed(self, endpoint.model)
+    def act(self, effect: Wake | Probe) -> None:
+        """What concerns workers and models rather than one caller."""
+        if isinstance(effect, Probe):
+            self._probe(effect.endpoint)
+        else:
+            self.checker.woke(self, effect.model)
+            self._scaler.wake(effect.model)
 
-    def _grant(self, task: Task, grant: Granted, endpoint: Endpoint) -> None:
-        self.note(f"grants {endpoint.id} to job {task.job.number}")
-        self.checker.granted(task, grant)
-        task.granted(grant)
-
-    def _give_up(self, endpoint: Endpoint) -> None:
-        attempts = [task.attempt for task in self.tasks.values() if task.attempt is not None]
-        for attempt in attempts:
-            if attempt.grant.endpoint is endpoint:
-                attempt.give_up()
+    def followers_give_up(self, endpoint: Endpoint) -> None:
+        """An endpoint was ejected: who follows gives up what runs there."""
+        if self.peer is not None:
+            self.peer.followers.give_up(endpoint)
 
     def _probe(self, endpoint: Endpoint) -> None:
         """Ask once at a time, however often it is said to be due."""
@@ -177,19 +149,19 @@ class Orchestrator:
                 effects = self.board.probed(endpoint.id, pulse, self.now)
                 if effects or pulse.ready:
                     self.checker.changed(self, endpoint.model)
-                self.do(effects)
+                self.local.do(effects)
 
         self.workers.probe(endpoint.id, answered)
 
     def look(self, name: str) -> None:
         """What activity decided changed who can serve a model."""
-        self.do(self.board.look(name, self.now))
+        self.local.do(self.board.look(name, self.now))
         self.checker.changed(self, name)
 
     @property
     def leading(self) -> bool:
         """Whether this orchestrator decides how many workers run."""
-        return True
+        return self.peer is None or self.peer.may_write
 
     def note(self, words: str) -> None:
         """Something for the trace."""
@@ -197,7 +169,9 @@ class Orchestrator:
 
     def _tick(self) -> None:
         if self.running:
-            self.do(self.board.expire(self.now))
+            self.local.do(self.board.expire(self.now))
+            if self.peer is not None:
+                self.peer.tick()
             self.checker.ticked(self)
             self.later(TICK_SECONDS, self._tick)
 
@@ -205,6 +179,8 @@ class Orchestrator:
         """The process is no more: its callers see closed connections, and so do the workers."""
         self.running = False
         self.watch.stop()
+        if self.peer is not None:
+            self.peer.crash()
         for task in list(self.tasks.values()):
             task.open = False
             if task.attempt is not None:

@@ -59,6 +59,7 @@ class Plan:
     nodes: int = 3
     gpus: int = 2
     models: int = 2
+    orchestrators: int = 1
     least: int = 0
     most: int = 3
     capacity: int = 1
@@ -92,6 +93,7 @@ def draw(seed: int) -> Plan:
         nodes=chance.randint(2, 10),
         gpus=chance.randint(1, 2),
         models=chance.randint(1, 6),
+        orchestrators=chance.choice((1, 2, 2, 3)),
         least=chance.choice((0, 0, 0, 1)),
         most=chance.randint(1, 4),
         idle_after=chance.choice((5.0, 20.0, 60.0)),

@@ -5,6 +5,7 @@ It is what the job path does around the domain, rule for rule, with messages of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simulation.cluster import Work
@@ -16,6 +17,7 @@ from stoker_orchestrator.domain.retries import WORKERS
 from stoker_orchestrator.domain.switchboard import Granted, Outcome
 
 if TYPE_CHECKING:
+    from simulation.desk import Desk, LocalDesk
     from simulation.orchestrator import Orchestrator
 
 _FULL_PAUSE_SECONDS = 0.25
@@ -29,8 +31,12 @@ class Task:
         self.orchestrator = orchestrator
         self.job = job
         self.model = model
-        self.ask = Ask(job.cost)
+        self.ask = self._first = Ask(job.cost)
+        self.task = self
         self.ticket: int | None = None
+        """Its place in the line of its own orchestrator's switchboard."""
+        self.number: int | None = None
+        """What the leader was asked under."""
         self.attempt: Attempt | None = None
         self.lost: list[str] = []
         """Workers that the job was lost on."""
@@ -59,18 +65,33 @@ class Task:
         if not self.open:
             return
         excluded = self._excluded
-        self.ask = Ask(self.job.cost, self.job.caller, self._left(), excluded=excluded, again=bool(excluded))
+        self.ask = self._first = Ask(self.job.cost, self.job.caller, self._left(), excluded=excluded, again=bool(excluded))
         self._asked = self.orchestrator.now
         self._cold = not self.orchestrator.board.registry.is_warm(self.model.name)
-        self.orchestrator.take(self)
+        self.orchestrator.desk.take(self)
 
-    def granted(self, grant: Granted) -> None:
-        """There is a place."""
+    def moved(self) -> None:
+        """Places are given out elsewhere now: ask there, and the waiting so far counts."""
+        self.orchestrator.checker.withdrawn(self)
+        waited, patience = self.orchestrator.now - self._asked, self._first.patience
+        if patience is not None and self.orchestrator.board.registry.is_warm(self.model.name):
+            patience = max(0.0, patience - waited)
+        self.ask = replace(self._first, waited=self._first.waited + waited, patience=patience)
+        self.orchestrator.desk.take(self)
+
+    def granted(self, desk: LocalDesk, grant: Granted) -> None:
+        """There is a place at this process's own desk."""
+        desk.began(self.run(desk, grant))
+
+    def run(self, desk: Desk, grant: Granted) -> Attempt:
+        """Go to the worker."""
         now = self.orchestrator.now
         if self._cold:
             self._cold_seconds += now - self._asked
-        self.attempt = Attempt(self, grant, now)
+        self.attempt = Attempt(self, desk, grant, now)
+        self.orchestrator.checker.delivered(self)
         self.attempt.begin(self._left())
+        return self.attempt
 
     def refused(self, refusal: Refusal) -> None:
         """There is none, and there will not be."""
@@ -83,7 +104,7 @@ class Task:
         if self.attempt is not None:
             self.attempt.cancel()
         else:
-            self.orchestrator.leave(self)
+            self.orchestrator.desk.leave(self)
         self.end("gone")
 
     def lost_worker(self, identity: str, *, sent: bool) -> None:
@@ -131,11 +152,12 @@ class Task:
 class Attempt:
     """A try on one worker; it is the call that the worker answers."""
 
-    def __init__(self, task: Task, grant: Granted, began: float) -> None:
+    def __init__(self, task: Task, desk: Desk, grant: Granted, began: float) -> None:
         self.task = task
+        self.desk = desk
         self.grant = grant
+        self.began = began
         self.open = True
-        self._began = began
         self._orchestrator = task.orchestrator
 
     def begin(self, left: float | None) -> None:
@@ -203,4 +225,4 @@ class Attempt:
 
     def _close(self, outcome: Outcome) -> None:
         self.open = False
-        self._orchestrator.give_back(self, outcome, self._orchestrator.now - self._began)
+        self.desk.give_back(self, outcome)

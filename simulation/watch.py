@@ -9,6 +9,7 @@ from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetE
 from stoker_orchestrator.domain.model import Model
 
 Sink = Callable[[FleetEvent], None]
+_CALL_SECONDS = 12.0
 _BLIND_SECONDS = 10.0
 """After so long without an answer of the API server the fleet says that it sees nothing."""
 
@@ -25,13 +26,15 @@ class Watch:
         self._cluster = cluster
         self._sink = sink
         self.wire = wire
-        self.away = False
+        self.away, self.blind_until = False, self._heap.now + _CALL_SECONDS
         self.known: dict[str, str] = {}
         """The endpoint that was told last of each pod."""
         self.under_way: dict[str, int] = {}
         """How many news of which object have happened and not been told yet."""
         self.listing = False
         """Whether a listing is on its way, in the place of news that it supersedes."""
+        self.blind_until = 0.0
+        """When a call to the API server that failed may have been made again, after it was away."""
         self._models: dict[str, Model] = {}
         self._episode = 0
         self._arrives = 0.0
@@ -56,13 +59,13 @@ class Watch:
 
     def go_away(self) -> None:
         """The API server is away."""
-        self.away, self.listing = True, False
+        self.away, self.listing, self.blind_until = True, False, float("inf")
         self._episode += 1
         self._heap.after(_BLIND_SECONDS, self._say_blind, self._episode)
 
     def come_back(self) -> None:
         """The API server is back: everything is listed."""
-        self.away = False
+        self.away, self.blind_until = False, self._heap.now + _CALL_SECONDS
         self._episode += 1
         self._list(self._episode)
 

@@ -12,6 +12,7 @@ from simulation.jobs import Callers, Job
 from simulation.orchestrator import Orchestrator, Surroundings
 from simulation.plan import Plan
 from simulation.trace import Trace
+from simulation.wire import Office
 from simulation.workers import Workers
 from stoker_contracts.pipelines import Pipeline
 from stoker_orchestrator.domain.model import Model, Scaling
@@ -50,7 +51,7 @@ class World:
         self.orchestrators = self.nemesis.orchestrators
         self._beating: set[str] = set()
         self._callers = Callers(self.heap, plan, self._submit)
-        self._around = Surroundings(self.heap, self.cluster, self.workers, plan, self.trace, self.checker)
+        self._around = Surroundings(self.heap, self.cluster, self.workers, plan, self.trace, self.checker, Office(self.heap))
 
     def run(self) -> Report:
         """Let it live until its end, or until an invariant breaks. An error of the code under test is a violation as well."""
@@ -75,7 +76,8 @@ class World:
         names = [f"model-{number}" for number in range(plan.models)]
         for name in names:
             self.cluster.put(_model(name, plan))
-        self._join("one")
+        for number in range(plan.orchestrators):
+            self._join(f"orchestrator-{number}")
         self._callers.start(names)
         self.nemesis.start()
 
@@ -106,7 +108,9 @@ class World:
 
     def _restart(self, crashed: Orchestrator) -> None:
         self.orchestrators.remove(crashed)
-        self._join(crashed.name)
+        restarted = self._join(crashed.name)
+        if self.nemesis.api_away:
+            restarted.watch.go_away()
 
     def _changed(self, kind: str, name: str) -> None:
         if kind == "model":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stoker_orchestrator.domain.admission import Limits
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask
-from stoker_orchestrator.domain.model import EndpointState, Obstacle
+from stoker_orchestrator.domain.model import Endpoint, EndpointState, Obstacle
 from stoker_orchestrator.domain.outliers import Probe, Pulse
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Effect, Granted, Refused, Switchboard, Wake
@@ -321,3 +321,14 @@ def test_of_many_workers_that_start_a_few_are_asked_at_a_time_and_all_in_turn() 
     asked = [[each.endpoint.id for each in board.expire(now=tick / 10) if isinstance(each, Probe)] for tick in range(13)]
     assert {len(each) for each in asked} == {8}
     assert {identity for each in asked for identity in each} == {str(number) for number in range(100)}
+
+
+def test_jobs_that_another_orchestrator_gave_to_an_endpoint_not_told_yet_count_when_it_is() -> None:
+    board = switchboard(capacity=2)
+    first, second = (board.adopt(Endpoint("a", "m", ""), cost=1, now=0) for _ in range(2))
+    board.apply(endpoint("a", capacity=2), now=1)
+
+    assert granted(board.arrive(1, M, Ask(1), now=1)) == []
+    assert granted(board.release(first, now=2)) == [(1, "a")]
+    board.release(second, now=3)
+    assert [each.in_flight for each in board.registry.endpoints] == [1]

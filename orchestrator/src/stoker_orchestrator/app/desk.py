@@ -119,8 +119,8 @@ class LocalDesk:
         """Count slots that another desk gave out."""
         for slot in slots:
             slot.desk = self
-            slot.endpoint = self._switchboard.registry.endpoint(slot.endpoint.id) or slot.endpoint
             slot.grant = self._switchboard.adopt(slot.endpoint, slot.cost, time.monotonic())
+            slot.endpoint = slot.grant.endpoint
             self._taken.add(slot)
         self.changed.set()
 

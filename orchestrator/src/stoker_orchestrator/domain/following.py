@@ -20,7 +20,7 @@ def follow(board: Switchboard, load: Load, now: float) -> None:
     board.told = load
     for endpoint in board.registry.endpoints:
         load.show(endpoint, now)
-    board.registry.rates.learn(load.rates)
+    board.registry.rates.learn([rate for rate in load.rates if board.registry.model(rate[0]) is not None])
     board.registry.roomless = set(load.roomless)
 
 

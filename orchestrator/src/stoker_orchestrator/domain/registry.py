@@ -31,7 +31,7 @@ class Registry:
         self._of_model: dict[str, dict[str, Endpoint]] = {}
         self._busy: dict[str, Endpoint] = {}
         self._departed: dict[str, Endpoint] = {}
-        """Endpoints that are gone, with jobs of ours that have not ended yet."""
+        """Endpoints that are gone, or were not told yet, with jobs of ours that have not ended."""
         self._start_seconds: dict[str, float] = {}
 
     def apply(self, event: FleetEvent, now: float) -> None:
@@ -68,7 +68,7 @@ class Registry:
         known.ahead = known.ahead and event.state is EndpointState.STARTING
 
     def _added(self, event: EndpointSeen, now: float) -> Endpoint:
-        """An endpoint that was not there. One that had been told as gone too soon has its jobs still."""
+        """An endpoint that was not there. One that had been told as gone too soon, or another orchestrator knew, has its jobs."""
         added = self._departed.pop(event.id, None) or Endpoint(event.id, event.model, event.address)
         added.since = added.idle_since = now
         self._endpoints[event.id] = added
@@ -129,6 +129,10 @@ class Registry:
         """The endpoint with this id."""
         return self._endpoints.get(identity)
 
+    def same(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint that counts for this one: known now, or not any more or not yet, with jobs; else this one itself."""
+        return self._endpoints.get(endpoint.id) or self._departed.get(endpoint.id) or endpoint
+
     def find(self, pipeline: Pipeline, model_id: str) -> Model | None:
         """The model with this id; a warm one first where several resources have it."""
         found = self._by_id.get((pipeline, model_id), [])
@@ -162,8 +166,7 @@ class Registry:
         endpoint.work += cost
         if endpoint.leaving is Leaving.RETIRING:
             endpoint.leaving = Leaving.STAYS
-        if endpoint.id in self._endpoints:
-            self._busy[endpoint.id] = endpoint
+        (self._busy if endpoint.id in self._endpoints else self._departed)[endpoint.id] = endpoint
 
     def give_back(self, endpoint: Endpoint, cost: float, now: float) -> None:
         """A job on `endpoint` has ended; the endpoint itself may be gone by now."""

@@ -138,8 +138,11 @@ class Switchboard:
         return [effect for name in list(self._lines) for effect in self.look(name, now)]
 
     def adopt(self, endpoint: Endpoint, cost: float, now: float) -> Granted:
-        """A job runs on `endpoint` already, granted by another orchestrator: its slot counts here from now on."""
-        return self._grant(-1, endpoint, cost, now)
+        """A job runs on `endpoint` already, granted by another orchestrator: its slot counts here from now on.
+
+        The grant names this registry's own endpoint of that id.
+        """
+        return self._grant(-1, self.registry.same(endpoint), cost, now)
 
     def release(self, grant: Granted, now: float, outcome: Outcome = Outcome.NEITHER, seconds: float = 0.0) -> list[Effect]:
         """A job's time on its worker is over after so many seconds: its slot serves the next in line."""
@@ -226,7 +229,8 @@ class Switchboard:
 
     def _grant(self, ticket: int, endpoint: Endpoint, cost: float, now: float) -> Granted:
         self.registry.take(endpoint, cost)
-        self.outliers.begun(endpoint, now)
+        if self.registry.endpoint(endpoint.id) is endpoint:
+            self.outliers.begun(endpoint, now)
         return Granted(ticket, endpoint, cost)
 
     def _serve(self, name: str, now: float) -> Iterator[Effect]:
