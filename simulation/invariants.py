@@ -124,11 +124,11 @@ class Checker:
             violate(f"{endpoint.id} takes {endpoint.capacity} jobs and has {self._load[endpoint.id]} of ours")
 
     def _unheard(self, owner: Orchestrator, identity: str) -> bool:
-        """Whether one that cannot ask the API server who leads has jobs there: a new leader waits for it in vain.
+        """Whether one that gets no answer from the API server has jobs there: a new leader waits for it no longer than 2 s.
 
         Then the worker itself refuses what is too much.
         """
-        cut_off = [each for each in self._running if each is not owner and each.watch.blind_until > self._heap.now]
+        cut_off = [each for each in self._running if each is not owner and each.deaf]
         attempts = [task.attempt for each in cut_off for task in each.tasks.values() if task.attempt is not None]
         unheard = any(attempt.grant.endpoint.id == identity for attempt in attempts)
         self.counts["grants beside those of one that is cut off"] += unheard

@@ -163,6 +163,11 @@ class Orchestrator:
         """Whether this orchestrator decides how many workers run."""
         return self.peer is None or self.peer.may_write
 
+    @property
+    def deaf(self) -> bool:
+        """Whether the API server did not answer it lately."""
+        return max(self.watch.blind_until, self.peer.deaf_until if self.peer is not None else 0.0) > self.heap.now
+
     def note(self, words: str) -> None:
         """Something for the trace."""
         self._trace.note(f"{self.name} {words}")

@@ -37,12 +37,13 @@ class Patience:
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
         self._clocks: dict[str, _Clocks] = {}
-        self._asked: dict[int, tuple[Task, float, float]] = {}
+        self._asked: dict[int, tuple[Task, float, float, float]] = {}
 
     def asked(self, task: Task, ticket: int) -> None:
         """A job begins to wait."""
         clocks = self.turn(task.model.name)
-        self._asked[ticket] = task, clocks.warm, clocks.cold
+        patience = task.model.start_timeout if task.ask.patience is None else max(0.0, task.ask.patience)
+        self._asked[ticket] = task, patience, clocks.warm, clocks.cold
 
     def left(self, ticket: int) -> None:
         """It waits no longer."""
@@ -66,9 +67,8 @@ class Patience:
         """Raises ViolationError where a job waits beyond its own patience, or a cold start beyond its model's."""
         for name in list(self._clocks):
             self.turn(name)
-        for task, warm, cold in self._asked.values():
+        for task, patience, warm, cold in self._asked.values():
             clocks, longest = self._clocks[task.model.name], task.model.start_timeout
-            patience = longest if task.ask.patience is None else task.ask.patience
-            if clocks.warm - warm > max(0.0, patience) + _ROUNDING or clocks.cold - cold > longest + _ROUNDING:
+            if clocks.warm - warm > patience + _ROUNDING or clocks.cold - cold > longest + _ROUNDING:
                 words = f"job {task.job.number} waits for {task.model.name} beyond its patience or a cold start"
                 raise ViolationError(words)

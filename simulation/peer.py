@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.1
 _AGAIN_SECONDS = 0.2
+_DEAF_SECONDS = 5.0
 _API_SECONDS = (0.005, 0.1)
 _AWAY_SECONDS = (0.1, 10.0)
 
@@ -50,6 +51,8 @@ class Peer:
         self._following: Candidate | None = None
         self._visits = 0
         self._reached = False
+        self.deaf_until = 0.0
+        """When a call to the API server whose answer was lost has been made again."""
         self._wire: Wire | None = None
         self._remote: RemoteDesk | None = None
         self._fellows: set[str] | None = None
@@ -102,6 +105,7 @@ class Peer:
             return
         seen = self._office.lease if isinstance(call, Read) else self._office.write(call)
         if self._heap.chance.random() < self.orchestrator.watch.wire.lost:
+            self.deaf_until = self._heap.now + _DEAF_SECONDS
             self._do(self.election.away(self.orchestrator.now))
         else:
             self._heap.after(self._heap.chance.uniform(*_API_SECONDS), self._answered, call, seen)

@@ -63,3 +63,17 @@ def test_nothing_is_learnt_of_a_model_that_is_not_offered_any_more() -> None:
 
     assert not made.rates.known("m")
     assert made.estimated_start("m") == registry().estimated_start("m")
+
+
+def test_a_job_of_another_orchestrator_counts_for_itself_whatever_was_shown_of_its_endpoint() -> None:
+    made = registry("a")
+    (shown,) = made.endpoints
+    shown.in_flight = 2  # as the leader had told
+    made.apply(EndpointGone("a"), now=1)
+    counted = made.same(shown)
+    made.take(counted, 1)
+    assert made.same(shown) is counted
+
+    made.give_back(counted, 1, now=2)
+    assert counted.in_flight == 0
+    assert not made._departed

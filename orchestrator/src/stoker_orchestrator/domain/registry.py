@@ -130,8 +130,9 @@ class Registry:
         return self._endpoints.get(identity)
 
     def same(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint that counts for this one: known now, or not any more or not yet, with jobs; else this one itself."""
-        return self._endpoints.get(endpoint.id) or self._departed.get(endpoint.id) or endpoint
+        """What counts here for another orchestrator's endpoint: the one of its id that is known, or has jobs; else a new one."""
+        known = self._endpoints.get(endpoint.id) or self._departed.get(endpoint.id)
+        return known or Endpoint(endpoint.id, endpoint.model, endpoint.address, endpoint.capacity)
 
     def find(self, pipeline: Pipeline, model_id: str) -> Model | None:
         """The model with this id; a warm one first where several resources have it."""

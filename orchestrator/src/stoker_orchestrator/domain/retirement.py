@@ -69,8 +69,8 @@ class Retirement:
         return each.leaving is Leaving.STAYS, each.in_flight, each.work, each.idle_since
 
     def retire(self, going: Collection[Endpoint], reason: str, now: float) -> list[Retired]:
-        """The first phase begins for those that are not in it."""
-        fresh = [each for each in going if each.leaving is Leaving.STAYS]
+        """The first phase begins for those that are not in it. It begins anew for those that an earlier leader had chosen."""
+        fresh = [each for each in going if each.id not in self._since]
         for each in fresh:
             each.leaving = Leaving.RETIRING
             self._since[each.id] = now
