@@ -30,8 +30,10 @@ class Load:
 
     def since(self, moment: float) -> int:
         """Jobs at a time, with those that came and ended after `moment`, as far as workers show it."""
-        ended = sum(each.in_flight == 0 and each.idle_since > max(moment, each.since) for each in self.endpoints)
-        return self.waiting + self.in_flight + ended
+        jobs = self.waiting
+        for each in self.endpoints:
+            jobs += each.in_flight or (each.idle_since > moment and each.idle_since > each.since)
+        return jobs
 
 
 @dataclass(frozen=True, slots=True)
