@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from stoker_orchestrator.domain.model import Endpoint
 from stoker_orchestrator.domain.outliers import Outliers
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.retirement import Retirement
-from stoker_orchestrator.domain.switchboard import Switchboard
+from stoker_orchestrator.domain.switchboard import Granted, Switchboard
 
 SEEDS = range(60)
 
@@ -100,3 +101,9 @@ def test_a_line_that_serves_the_latest_first_is_found(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Line, "join", latest_first)
 
     assert "is served before" in first_violation()
+
+
+def test_a_new_leader_that_does_not_count_what_is_in_flight_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Switchboard, "adopt", lambda board, endpoint, cost, _: Granted(-1, replace(endpoint, in_flight=1), cost))
+
+    assert "of ours" in first_violation()
