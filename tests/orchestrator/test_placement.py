@@ -61,6 +61,8 @@ def test_a_busy_model_finishes_its_jobs_first() -> None:
     here.run(60)
     long = here.send("a", seconds=100)
     waits = here.send("b")
+    here.run(20)
+    assert {each.leaving for each in here.board.registry.endpoints} == {Leaving.STAYS}
     here.until(lambda: waits in here.served)
 
     assert long in here.served
@@ -69,13 +71,13 @@ def test_a_busy_model_finishes_its_jobs_first() -> None:
 
 def test_the_least_recently_used_model_goes() -> None:
     here = cluster(swapped("a"), swapped("b"), swapped("c"), devices=2)
-    for name in ("b", "a"):
+    for name in ("a", "b"):
         served(here, name)
     here.run(60)
-    served(here, "b")
+    served(here, "a")
     served(here, "c")
 
-    assert [here.replicas(name) for name in "abc"] == [0, 1, 1]
+    assert [here.replicas(name) for name in "abc"] == [1, 0, 1]
 
 
 def test_two_that_wait_get_room_from_two() -> None:
@@ -117,6 +119,7 @@ def test_workers_of_a_donor_that_have_no_device_go_with_those_that_have() -> Non
     served(here, "b")
 
     assert (here.replicas("a"), here.replicas("b")) == (0, 1)
+    assert here.scaled == [("b", 0, 1), ("a", 3, 0)]
 
 
 def test_where_nobody_can_ever_make_room_jobs_are_refused_at_once_until_that_changes() -> None:
@@ -183,6 +186,18 @@ def test_so_many_go_as_free_enough_of_the_same_devices_on_one_node(endpoints: tu
 
     assert {identity for name in "ab" if (gives := placement.gives(name)) for identity in gives[1]} == going
     assert (known.roomless == {"c"}) is not bool(going)
+
+
+def test_two_that_wait_never_count_on_the_same_worker() -> None:
+    known = registry(
+        swapped("a", replicas=1), swapped("c", replicas=1), swapped("d", replicas=1), w=starved("c"), a1=held("a1", "a")
+    )
+    known.apply(endpoint("v", "d", state=EndpointState.STARTING, devices={GPU: 1}, no_room=LACKING), now=0)
+    placement = Placement(known, lambda name: int(name in "cd"), residency=60)
+    placement.look(60)
+
+    assert placement.gives("a") == ("c", frozenset({"a1"}))
+    assert [placement.waits[name].now for name in "cd"] == [True, False]
 
 
 def test_a_device_that_is_about_to_be_free_is_waited_for() -> None:
