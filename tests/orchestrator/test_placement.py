@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker_contracts.resources.scaling import ScalingReason
-from stoker_orchestrator.domain.events import EndpointSeen
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import EndpointState, Leaving, Model, Obstacle, Scaling
 from stoker_orchestrator.domain.placement import Placement
@@ -198,6 +198,21 @@ def test_two_that_wait_never_count_on_the_same_worker() -> None:
 
     assert placement.gives("a") == ("c", frozenset({"a1"}))
     assert [placement.waits[name].now for name in "cd"] == [True, False]
+
+
+def test_two_that_wait_get_a_worker_each_of_a_model_that_has_two() -> None:
+    known = registry(
+        swapped("a", most=2, replicas=2), swapped("c", replicas=1), swapped("d", replicas=1),
+        w=starved("c"), a1=held("a1", "a"), a2=held("a2", "a"),
+    )  # fmt: skip
+    known.apply(endpoint("v", "d", state=EndpointState.STARTING, devices={GPU: 1}, no_room=LACKING), now=0)
+    placement = Placement(known, lambda name: int(name in "cd"), residency=60)
+    placement.look(60)
+    assert placement.gives("a") == ("c", frozenset({"a1"}))
+
+    known.apply(EndpointGone("a1"), now=61)
+    placement.look(61)
+    assert placement.gives("a") == ("d", frozenset({"a2"}))
 
 
 def test_a_device_that_is_about_to_be_free_is_waited_for() -> None:
