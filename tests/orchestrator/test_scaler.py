@@ -8,9 +8,13 @@ import pytest
 
 from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingReason
 from stoker_orchestrator.app import scaling
+from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.domain.events import EndpointGone, ModelSeen
 from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
-from tests.support.fleet import endpoint, model
+from stoker_orchestrator.domain.registry import Registry
+from stoker_orchestrator.domain.scaling import Scaling as Machine
+from stoker_orchestrator.domain.switchboard import Switchboard
+from tests.support.fleet import PlayedFleet, endpoint, model
 from tests.support.orchestrator import JOB, World, code, world
 from tests.support.virtual import GPU, LACKING
 from tests.support.waiting import until
@@ -143,3 +147,16 @@ async def test_the_last_five_decisions_are_shown(monkeypatch: pytest.MonkeyPatch
             await until(lambda number=number: decisions(here)[-1:] == [(3 + number, 2, ScalingReason.BOUNDS)])  # type: ignore[misc]
 
     assert [before for before, _, _ in decisions(here)] == [5, 6, 7, 8, 9]
+
+
+async def test_it_ends_even_in_the_moment_of_a_wake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "LOOK_SECONDS", 10)
+    machine = Machine(Switchboard(Registry()), now=0)
+    scaler = scaling.Scaler(machine, PlayedFleet(), Metrics(), lambda: True, lambda _: None)
+    looking = asyncio.create_task(scaler.run())
+    await asyncio.sleep(0.01)
+    scaler.wake("m")
+    await asyncio.sleep(0)
+    looking.cancel()
+
+    await until(looking.done, seconds=2)

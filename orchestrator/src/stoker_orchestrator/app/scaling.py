@@ -58,7 +58,8 @@ class Scaler:
         """Look until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # wait_for of Python 3.11 loses a cancellation that comes with the event
+                    await self._woken.wait()
             self._woken.clear()
             self._carry_out(self._scaling.look(time.monotonic(), leading=self._leading()))
 
