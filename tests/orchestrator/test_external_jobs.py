@@ -1,58 +1,22 @@
 """Jobs to containers of somebody else, by the whole orchestrator in process: what Livepeer's runner answers today is served."""
 
 import asyncio
-import base64
 import contextlib
-import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from aiohttp import web
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_orchestrator.adapters import health
-from stoker_orchestrator.domain.model import EndpointState, Model, Url
-from tests.support.fleet import model
-from tests.support.frames import answered, looked_at, picture
-from tests.support.orchestrator import JOB, World, code, world
+from stoker_orchestrator.domain.model import EndpointState, Url
+from tests.support.external_jobs import external, saying, served, states, video
+from tests.support.orchestrator import JOB, code, world
 from tests.support.runners import Busy, FakeRunner, certificate, serving
 from tests.support.waiting import until
-from tests.support.workers import Behaviour, die
-
-INTERVAL = 0.05
-FORM = {"model_id": "org/m", "fps": "12"}
-FILES = {"image": ("a.png", b"not looked at", "image/png")}
-
-
-def external(*places: Url, **others: Any) -> Model:
-    return model(**({"urls": places, "scaling": None, "health_seconds": INTERVAL, "start_timeout": 20} | others))
-
-
-@asynccontextmanager
-async def served(*runners: FakeRunner, key: str | None = None, **others: Any) -> AsyncIterator[World]:
-    settings = {"tokens_dir": others.pop("tokens_dir")} if "tokens_dir" in others else {}
-    async with AsyncExitStack() as stack:
-        for runner in runners:
-            await stack.enter_async_context(runner.running())
-        urls = [runner.url(others.get("capacity", 1), key) for runner in runners]
-        yield await stack.enter_async_context(world(external(*urls, **others), **settings))
-
-
-def states(here: World) -> list[EndpointState]:
-    return [each.state for each in here.orchestrator.broker.registry.endpoints]
-
-
-def saying(status: int, body: Any, **headers: str) -> Behaviour:
-    async def behaviour(_: web.Request) -> web.StreamResponse:
-        return web.json_response(body, status=status, headers=headers)
-
-    return behaviour
-
+from tests.support.workers import die
 
 READY, STARTING = EndpointState.READY, EndpointState.STARTING
 
@@ -215,47 +179,6 @@ async def test_a_job_that_met_a_dying_container_goes_to_the_next() -> None:
         answer = await here.post(json=JOB)
 
     assert (answer.status_code, answer.headers["Stoker-Worker"]) == (200, "m-url-1")
-
-
-VIDEO = {"pipeline": Pipeline.IMAGE_TO_VIDEO}
-
-
-async def video(here: World, **headers: str) -> httpx2.Response:
-    return await here.post("/image-to-video", data=FORM, files=FILES, headers=headers)
-
-
-async def test_frames_reach_the_caller_as_one_mp4_of_the_speed_that_the_form_asks_for() -> None:
-    frames = answered(*[picture(shade=shade) for shade in range(0, 250, 50)], seed=11)
-    async with served(FakeRunner(saying(200, frames)), **VIDEO) as here:
-        answer = await video(here)
-        raw = await video(here, Accept="video/mp4")
-
-    (item,) = answer.json()["images"]
-    assert (item["seed"], item["nsfw"]) == (11, False)
-    kind, _, data = item["url"].partition(",")
-    assert kind == "data:video/mp4;base64"
-    assert looked_at(base64.b64decode(data)) == (64, 48, 5, 12)
-    assert (raw.headers["content-type"], raw.headers["stoker-seed"]) == ("video/mp4", "11")
-    assert looked_at(raw.content) == (64, 48, 5, 12)
-
-
-async def test_frames_that_make_no_video_are_an_error_in_words() -> None:
-    async with served(FakeRunner(saying(200, answered("https://host/frame.png"))), **VIDEO) as here:
-        answer = await video(here)
-
-    assert code(answer) == (502, "frames_unusable")
-    assert "frame 1 is no PNG or JPEG as a data URL" in answer.json()["detail"]["msg"]
-    assert "host" not in answer.text
-
-
-@pytest.mark.parametrize(
-    "body", [{"images": [{"url": "data:video/mp4;base64,AAAA", "seed": 1, "nsfw": False}]}, {}, {"a": "b" * 300_000}]
-)
-async def test_an_answer_that_is_a_video_already_passes_untouched(body: Any) -> None:
-    async with served(FakeRunner(saying(200, body)), **VIDEO) as here:
-        answer = await video(here)
-
-    assert answer.text == json.dumps(body)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Workers that come and go by activity, in virtual time over a cluster that behaves like one."""
 
 import itertools
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,36 +8,12 @@ from hypothesis import strategies as st
 from stoker_contracts.resources.scaling import ScalingReason
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
 from stoker_orchestrator.domain.events import ModelGone, Sight
-from stoker_orchestrator.domain.model import Leaving, Model, Obstacle, Scaling
-from stoker_orchestrator.domain.retirement import Rank, Retired, Revived
+from stoker_orchestrator.domain.model import Leaving, Obstacle
+from stoker_orchestrator.domain.retirement import Rank
 from stoker_orchestrator.domain.scaling import Scale
 from tests.support.fleet import model
-from tests.support.virtual import VirtualCluster, cluster
-
-
-def scaled(most: int = 3, least: int = 0, idle_after: float = 120, **others: Any) -> Model:
-    bounds = Scaling(least, most, idle_after, target_queue_seconds=10, drain_timeout=others.pop("drain_timeout", 600))
-    return model(scaling=bounds, **others)
-
-
-def warmed(**others: Any) -> VirtualCluster:
-    """Three workers that were needed a moment ago, and a rate that is known."""
-    here = cluster(scaled(**others))
-    here.send()
-    here.until(lambda: here.served)
-    for _ in range(40):
-        here.send(seconds=4)
-    here.until(lambda: len(here.ready()) == 3)
-    here.until(lambda: len(here.served) == 41)
-    return here
-
-
-def effects(here: VirtualCluster, kind: type) -> list[Any]:
-    return [each for _, each in here.effects if isinstance(each, kind)]
-
-
-def leaving(here: VirtualCluster) -> list[Leaving]:
-    return [each.leaving for each in here.board.registry.endpoints]
+from tests.support.scaled import effects, leaving, scaled, warmed
+from tests.support.virtual import cluster
 
 
 def test_a_job_for_a_cold_model_asks_for_one_worker_at_once_and_once() -> None:
@@ -115,129 +90,6 @@ def test_before_any_job_was_seen_a_long_line_brings_no_more_than_one_worker() ->
     here.run(20)
 
     assert here.replicas() == 1
-
-
-def test_idle_workers_go_to_the_least_after_the_idle_time_and_no_job_is_lost() -> None:
-    here = warmed(least=1)
-    last = here.now
-    here.until(lambda: here.replicas() == 1)
-
-    assert here.now - last >= 120 - 20, "what was needed in the window is kept"
-    assert here.killed_busy == []
-    assert {each.reason for each in effects(here, Retired)} == {"Idle"}
-    here.run(300)
-    assert here.replicas() == 1
-
-
-def test_who_goes_is_ranked_first_and_routed_around_before_it_is_ended() -> None:
-    here = warmed()
-    here.until(lambda: effects(here, Retired))
-    going = {each.endpoint for each in effects(here, Retired)}
-    ranks = [each for each in effects(here, Rank) if each.cost < 0]
-    assert {each.endpoint for each in ranks} == going
-    assert here.replicas() == 3
-
-    here.run(2)
-    assert here.replicas() == 3 - len(going)
-    assert not going & {pod.id for pod in here.pods.values() if pod.gone_at is None}
-
-
-def test_a_job_that_comes_in_the_first_phase_keeps_the_worker() -> None:
-    here = warmed()
-    here.until(lambda: effects(here, Retired))
-    for _ in range(3):
-        here.send(seconds=5)
-    here.run(1)
-
-    assert here.replicas() == 3
-    assert leaving(here) == [Leaving.STAYS] * 3
-    assert {each.reason for each in effects(here, Revived)} == {"Demand"}
-    here.run(1)
-    assert {pod.cost for pod in here.pods.values()} == {0}
-    here.until(lambda: len(here.served) == 44)
-    assert here.killed_busy == []
-
-
-def test_workers_stay_when_the_fleet_cannot_end_them() -> None:
-    here = warmed()
-    here.refuse = lambda effect: isinstance(effect, Scale)
-    here.until(lambda: here.scaled[-1][2] < 3)
-    assert Leaving.CONDEMNED not in leaving(here)
-    asked = len(here.scaled)
-    ticket = here.send()
-    here.run(2)
-    assert ticket in here.served
-
-    here.refuse = lambda _: False
-    here.until(lambda: here.replicas() < 3)
-    assert len(here.scaled) > asked
-
-
-def test_nobody_is_ended_before_the_fleet_knows_who_goes_first() -> None:
-    here = warmed()
-    here.refuse = lambda effect: isinstance(effect, Rank) and effect.cost < 0
-    here.run(200)
-    assert here.replicas() == 3
-
-    here.refuse = lambda _: False
-    here.until(lambda: here.replicas() < 3)
-
-
-def test_a_condemned_worker_is_called_back_when_the_fleet_is_slow_to_end_it() -> None:
-    here = cluster(scaled(idle_after=70))
-    here.send()
-    here.until(lambda: here.served)
-    control = here._control
-    here.until(lambda: Leaving.RETIRING in leaving(here))
-    here._control = lambda: None  # type: ignore[method-assign] # the operator is away
-    here.until(lambda: here.replicas() == 0)
-    assert leaving(here) == [Leaving.CONDEMNED]
-
-    ticket = here.send()
-    here.until(lambda: ticket in here.served, seconds=10)
-    here._control = control  # type: ignore[method-assign]
-    here.run(5)
-    assert len(here.loads) == 1
-
-
-def test_a_busy_worker_goes_when_its_job_ends_and_meanwhile_gets_no_other() -> None:
-    here = cluster(scaled(most=2, idle_after=70, capacity=4))
-    here.send()
-    here.until(lambda: here.served)
-    for _ in range(20):
-        here.send(seconds=8)
-    here.until(lambda: len(here.ready()) == 2)
-    here.until(lambda: len(here.served) == 21)
-    long = [here.send(seconds=300), here.send(seconds=300)]
-    here.run(1)
-    assert sorted(each.in_flight for each in here.board.registry.endpoints) == [1, 1]
-
-    here.until(lambda: Leaving.RETIRING in leaving(here))
-    (goes,) = (each for each in here.board.registry.endpoints if each.leaving is Leaving.RETIRING)
-    here.send()
-    assert goes.in_flight == 1
-    here.run(10)
-    assert here.replicas() == 2
-    here.until(lambda: here.replicas() == 1)
-    assert set(long) <= set(here.served)
-    assert here.killed_busy == []
-
-
-def test_a_job_that_is_longer_than_the_drain_time_does_not_keep_its_worker() -> None:
-    here = cluster(scaled(most=2, idle_after=70, capacity=4, drain_timeout=30))
-    here.send()
-    here.until(lambda: here.served)
-    for _ in range(20):
-        here.send(seconds=8)
-    here.until(lambda: len(here.ready()) == 2)
-    here.until(lambda: len(here.served) == 21)
-    for _ in range(2):
-        here.send(seconds=1000)
-    here.until(lambda: Leaving.RETIRING in leaving(here))
-    began = here.now
-    here.until(lambda: here.replicas() == 1)
-
-    assert 30 <= here.now - began <= 32
 
 
 def test_nothing_is_scaled_while_the_workers_cannot_be_seen() -> None:

@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import logging
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -18,71 +15,12 @@ from stoker_orchestrator.adapters.health import HealthCheck
 from stoker_orchestrator.adapters.tokens import Tokens
 from stoker_orchestrator.domain.advertise import verdict
 from stoker_orchestrator.domain.events import EndpointGone, FleetEvent, ModelGone, ModelSeen, Synced
-from stoker_orchestrator.domain.health import Health
-from stoker_orchestrator.domain.model import EndpointState, Model, Url
-from stoker_orchestrator.domain.registry import Registry
+from stoker_orchestrator.domain.model import EndpointState, Url
 from tests.support.fleet import PlayedFleet, endpoint, model, seen
 from tests.support.ports import free_port
-from tests.support.runners import FakeRunner, certificate, serving, well
+from tests.support.runners import FakeRunner, well
+from tests.support.url_fleet import TOKEN, external, following
 from tests.support.waiting import until
-
-PATIENCE, INTERVAL = 0.2, 0.05
-TOKEN = "s3cret-t0ken"
-
-
-def external(*places: Url, **others: Any) -> Model:
-    return model(**({"urls": places, "scaling": None, "health_seconds": INTERVAL} | others))
-
-
-class Followed:
-    """A fleet with containers, and the registry that an orchestrator makes of what it tells."""
-
-    def __init__(self, inner: PlayedFleet, tokens: Tokens, trust: ssl.SSLContext) -> None:
-        self.inner = inner
-        self.busy: set[str] = set()
-        self.leads = True
-        check = HealthCheck(tokens, trust, PATIENCE)
-        self.fleet = UrlFleet(inner, tokens, check, self.busy.__contains__, lambda: self.leads)
-        self.events: list[FleetEvent] = []
-        self.registry = Registry()
-
-    def take(self, event: FleetEvent) -> None:
-        self.events.append(event)
-        self.registry.apply(event, 0.0)
-
-    def states(self) -> list[EndpointState]:
-        return [each.state for each in self.registry.endpoints]
-
-    def troubles(self) -> list[str]:
-        return [each.trouble for each in self.registry.endpoints]
-
-    @property
-    def model(self) -> Model:
-        known = self.registry.model("m")
-        assert known is not None
-        return known
-
-
-@asynccontextmanager
-async def following(*models: Model, folder: Path | None = None, trust: ssl.SSLContext | None = None) -> AsyncIterator[Followed]:
-    here = Followed(PlayedFleet(*seen(*models)), Tokens(folder), trust or ssl.create_default_context())
-    task = asyncio.create_task(here.fleet.run(here.take))
-    try:
-        await until(lambda: here.registry.synced or task.done())
-        yield here
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def look(url: Url, trust: ssl.SSLContext | None = None, folder: Path | None = None) -> Health:
-    check = HealthCheck(Tokens(folder), trust or ssl.create_default_context(), PATIENCE)
-    try:
-        return await check.look(url)
-    finally:
-        await check.close()
-
 
 READY, STARTING = EndpointState.READY, EndpointState.STARTING
 
@@ -298,82 +236,3 @@ async def test_what_is_asked_of_workers_goes_to_the_other_fleet_and_its_endpoint
 
     assert here.states() == [READY]
     assert (here.inner.scaled, here.inner.ranks, here.inner.explained) == ([("ours", 2)], {"pod": 3}, {"ours": []})
-
-
-@pytest.mark.parametrize(("name", "trusted", "words"), [
-    ("localhost", True, ""),
-    ("localhost", False, "has a certificate that is not trusted: it is signed by itself"),
-    ("elsewhere.example", True, "has a certificate that is not trusted: it is for another name"),
-])  # fmt: skip
-async def test_a_certificate_must_be_trusted_and_for_this_name(tmp_path: Path, name: str, words: str, *, trusted: bool) -> None:
-    both = certificate(tmp_path, name)
-    trust = ssl.create_default_context(cafile=str(both)) if trusted else None
-    async with FakeRunner().running(serving(both)) as runner:
-        health = await look(runner.url(), trust)
-
-        assert health.words == words
-        assert health.lasting == bool(words)
-        assert len(runner.looks) == (0 if words else 1)
-
-
-async def test_a_redirect_is_not_followed_and_takes_no_token_elsewhere() -> None:
-    async with FakeRunner().running() as elsewhere, FakeRunner().running() as runner:
-
-        async def redirect(_: web.Request) -> web.StreamResponse:
-            return web.Response(status=302, headers={"Location": f"{elsewhere.address}/health"})
-
-        runner.health = redirect
-        assert "redirects elsewhere (302)" in (await look(runner.url(token=TOKEN))).words
-        assert elsewhere.looks == []
-
-
-async def test_an_endless_answer_is_read_no_further_than_anybody_need() -> None:
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await response.write(b"x" * 4096)
-        return response
-
-    async with FakeRunner().running() as runner:
-        runner.health = endless
-        assert (await look(runner.url())).words == ""
-
-
-@pytest.mark.parametrize(("answer", "words"), [
-    (b"SSH-2.0-OpenSSH\r\n", "does not answer (what it says is not HTTP)"),
-    (b"", "does not answer (it hung up)"),
-])  # fmt: skip
-async def test_a_server_that_speaks_no_http_says_so(answer: bytes, words: str) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(65536)
-        writer.write(answer)
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        assert (await look(Url(f"http://127.0.0.1:{port}"))).words == words
-        assert (await look(Url(f"https://localhost:{port}"))).lasting == bool(answer)
-    finally:
-        server.close()
-
-
-@pytest.mark.parametrize(
-    "address", ["http://nowhere.invalid", "http://a..b", "http://host:99999", f"http://127.0.0.1:{free_port()}/b"]
-)
-async def test_no_address_and_no_token_stands_in_words_or_logs(
-    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    (tmp_path / "provider").write_text(TOKEN)
-    async with following(external(Url(address, 1, "provider"), Url(address, 1, None, TOKEN)), folder=tmp_path) as here:
-        await until(lambda: all(here.troubles()) and len(here.inner.reported.get("m", ())) == 2)
-        told = [*here.troubles(), *(each.message for each in here.inner.reported["m"]), verdict(here.registry, here.model).message]
-        told += [record.getMessage() for record in caplog.records if record.name.startswith("stoker")]
-
-    assert any("endpoint 1 of 2" in each for each in told)
-    host = address.removeprefix("http://").partition("/")[0].partition(":")[0]
-    assert not [each for each in told if host in each or TOKEN in each]
-    assert TOKEN not in repr(here.events)

@@ -253,3 +253,7 @@ async def company(count: int, *models: Model, **settings: Any) -> AsyncIterator[
         finally:
             for replica in list(made.replicas):
                 await made.kill(replica)
+
+
+def statuses(jobs: list[asyncio.Task[httpx2.Response]]) -> list[int]:
+    return [job.result().status_code for job in jobs]
