@@ -116,7 +116,7 @@ WORKERS = (
     Panel(
         "Ejections",
         "Workers that failed and get no jobs until they answer a probe.",
-        {"{{model}} {{reason}}": _count("stoker_ejections_total", "model", "reason")},
+        {"{{model}} {{reason}}": _count("stoker_decisions_total", "model", "reason", only=', kind="eject"')},
     ),
     Panel(
         "Who leads",

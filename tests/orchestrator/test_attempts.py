@@ -117,7 +117,7 @@ async def test_a_worker_that_answers_probes_again_gets_jobs_again() -> None:
         worker = await here.worker("w", never, deaf=True)
         job = asyncio.create_task(here.post(json=JOB))
         await until(lambda: not here.orchestrator.broker.registry.is_warm("m"))
-        assert here.metric("stoker_ejections_total", model="m", reason="silent") == 1
+        assert here.metric("stoker_decisions_total", kind="eject", model="m", reason="silent") == 1
         other = await here.worker("other")
         assert (await job).status_code == 200
         here.fleet.tell(EndpointGone("other"))

@@ -94,7 +94,6 @@ class Broker:
             case Probe(endpoint):
                 self._begin(self._probe(endpoint))
             case Ejected(endpoint, reason):
-                self._metrics.ejections.labels(endpoint.model, reason).inc()
                 self._metrics.decisions.labels("eject", reason, endpoint.model).inc()
                 log.warning("%s gets no more jobs (%s); it is probed until it answers", endpoint.id, reason)
             case Readmitted(endpoint):

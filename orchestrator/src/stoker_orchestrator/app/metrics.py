@@ -186,9 +186,6 @@ class Metrics:
             registry.register(collector)
         self.retries = Counter("stoker_job_retries", "Jobs sent to a second worker.", ["model"], registry=registry)
         self.wakes = Counter("stoker_wakes", "First workers asked for.", ["model"], registry=registry)
-        self.ejections = Counter(
-            "stoker_ejections", "Endpoints ejected, by model and reason.", ["model", "reason"], registry=registry
-        )
         self.cold_starts = Counter("stoker_cold_starts", "Jobs that waited for a worker to start.", ["model"], registry=registry)
         self.leading = Gauge("stoker_leading", "Whether this orchestrator gives out the slots of all.", registry=registry)
         self.leading.set(1)
