@@ -1,10 +1,13 @@
-"""What all benchmarks share: quantiles, and the one line of JSON that each prints last."""
+"""What all benchmarks share: quantiles, targets, and the one line of JSON that each prints last."""
 
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from benchmarks.processes import BenchmarkError
+from e2e.commands import CommandError
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -34,3 +37,15 @@ def compare(figures: Mapping[str, float | None], least: Mapping[str, float], mos
 def print_result(result: Mapping[str, Any]) -> None:
     """The last line: one JSON object on standard output."""
     print(json.dumps(result), flush=True)
+
+
+def report(target: str, measured: Callable[[], Mapping[str, Any]], least: Mapping[str, float], most: Mapping[str, float]) -> int:
+    """Measure, say how the figures compare to what they are to be, print them; the exit code."""
+    try:
+        figures = measured()
+    except (BenchmarkError, CommandError) as error:
+        say(f"{target}: {error}")
+        return 1
+    compare(figures, least, most)
+    print_result(figures)
+    return 0

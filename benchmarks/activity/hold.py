@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.activity.callers import Call, Callers, Outcome
 from benchmarks.activity.workers import Worker, workers
 from benchmarks.processes import BenchmarkError, free_port, rss_mb, running, two_cores, wait_for_port
-from benchmarks.result import compare, print_result, rounded, say
+from benchmarks.result import report, rounded, say
 
 REJECTED = 500
 QUIET_SECONDS = 10
@@ -98,14 +98,8 @@ def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
     parser = argparse.ArgumentParser(prog="make bench-hold", description=__doc__)
     parser.add_argument("--held", type=int, default=5000, choices=range(1, 9001), metavar="1..9000", help="jobs to hold")
-    try:
-        result = asyncio.run(run(parser.parse_args().held))
-    except BenchmarkError as error:
-        say(f"bench-hold: {error}")
-        return 1
-    compare(result, {}, AT_MOST)
-    print_result(result)
-    return 0
+    held = parser.parse_args().held
+    return report("bench-hold", lambda: asyncio.run(run(held)), {}, AT_MOST)
 
 
 if __name__ == "__main__":

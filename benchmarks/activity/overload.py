@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.activity.callers import Call, Callers, Outcome
 from benchmarks.activity.workers import workers
 from benchmarks.processes import BenchmarkError, free_port, running, two_cores, wait_for_port
-from benchmarks.result import compare, print_result, quantile, rounded, say
+from benchmarks.result import quantile, report, rounded, say
 
 WORKERS, CAPACITY, JOB_SECONDS = 4, 2, 0.1
 MOST = WORKERS * CAPACITY / JOB_SECONDS
@@ -101,14 +101,8 @@ def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
     parser = argparse.ArgumentParser(prog="make bench-overload", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long ten times the most is sent")
-    try:
-        result = asyncio.run(run(parser.parse_args().seconds))
-    except BenchmarkError as error:
-        say(f"bench-overload: {error}")
-        return 1
-    compare(result, AT_LEAST, AT_MOST)
-    print_result(result)
-    return 0
+    seconds = parser.parse_args().seconds
+    return report("bench-overload", lambda: asyncio.run(run(seconds)), AT_LEAST, AT_MOST)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from benchmarks.activity.callers import Call, Callers, Outcome
 from benchmarks.activity.workers import Worker, workers
 from benchmarks.processes import BenchmarkError, free_port, running, two_cores, wait_for_port
 from benchmarks.proxy import nginx
-from benchmarks.result import compare, print_result, quantile, rounded, say
+from benchmarks.result import quantile, report, rounded, say
 
 WORKERS = 4
 STEP_SECONDS = 0.003
@@ -153,14 +153,8 @@ def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
     parser = argparse.ArgumentParser(prog="make bench-routing", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the trace")
-    try:
-        result = asyncio.run(run(parser.parse_args().seconds))
-    except BenchmarkError as error:
-        say(f"bench-routing: {error}")
-        return 1
-    compare(result, {}, AT_MOST)
-    print_result(result)
-    return 0
+    seconds = parser.parse_args().seconds
+    return report("bench-routing", lambda: asyncio.run(run(seconds)), {}, AT_MOST)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ left is Stoker's: to ask for a worker, to make the pod, to notice that it is rea
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import threading
@@ -18,19 +17,15 @@ from datetime import datetime
 
 import httpx2
 
+from benchmarks.cluster import stub_release
 from benchmarks.readiness.watches import api_client
-from benchmarks.result import compare, print_result, quantile, rounded, say
-from e2e.cluster import kind
+from benchmarks.result import quantile, report, rounded, say
 from e2e.commands import CommandError
-from e2e.release import RESOURCES, Release, image_values, install, merged
+from e2e.release import RESOURCES, Release
 from e2e.scenarios.resources import model_deployment, offers, pods, send
-from e2e.stage import prepare
 from stoker_contracts import names
 from tests.support.waiting import eventually
 
-NAME = "stoker-bench"
-NODE_PORT = 30935
-IMAGES = ("operator", "orchestrator", "worker-stub")
 LOAD_SECONDS = 0.5
 AT_MOST = {"overhead_p95_s": 0.5}
 _LOADED = "the model is loaded"
@@ -94,10 +89,14 @@ def start(release: Release, births: Births, client: httpx2.Client, number: int) 
     return answered - sent, overhead
 
 
-def measured(release: Release, starts: int) -> dict[str, float]:
+def measured(starts: int) -> dict[str, float]:
     """Start models one after the other. Raises CommandError."""
     found = []
-    with httpx2.Client(base_url=release.url, timeout=120) as client, Births(release).followed() as births:
+    with (
+        stub_release() as release,
+        httpx2.Client(base_url=release.url, timeout=120) as client,
+        Births(release).followed() as births,
+    ):
         for number in range(starts):
             found.append(start(release, births, client, number))
             say(f"  start {number + 1} of {starts}: {found[-1][0]:.2f} s, {found[-1][1]:.2f} s of it Stoker's")
@@ -115,20 +114,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-cold", description=__doc__)
     parser.add_argument("--starts", type=int, default=20, choices=range(1, 101), metavar="1..100", help="cold starts to measure")
     starts = parser.parse_args().starts
-    try:
-        stage = prepare(NAME, *IMAGES)
-        worker = {"engine": "stub", "gpu": {"count": 0}, "resources": {"cpu": "50m", "memory": "256Mi"}}
-        release = install(stage.cluster, "stoker", NODE_PORT, merged(image_values(stage.images, "worker-stub"), {"worker": worker}))
-        result = measured(release, starts)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        if os.environ.get("KEEP") != "1":
-            kind.down(NAME)
-    compare(result, {}, AT_MOST)
-    print_result(result)
-    return 0
+    return report("bench-cold", lambda: measured(starts), {}, AT_MOST)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.result import compare, print_result, quantile, rounded, say
+from benchmarks.result import quantile, report, rounded, say
 from e2e.cache import ROOT
 from e2e.cluster import binaries
 from e2e.cluster.access import NAMESPACE
@@ -74,15 +74,12 @@ class Convergence:
 
 def main() -> int:
     """Measure on an API server of its own."""
-    try:
-        with tempfile.TemporaryDirectory() as folder, ApiTier(controllers=True, audit=True) as tier, FakeKubelet(tier):
-            result = _measure(tier, Path(folder) / "operator.log")
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
-    compare(result, least={"resources": RESOURCES}, most={"converge_p95_s": 25, "idle_writes": 0})
-    print_result(result)
-    return 0
+    return report("bench-operator", _measured, {"resources": RESOURCES}, {"converge_p95_s": 25, "idle_writes": 0})
+
+
+def _measured() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, ApiTier(controllers=True, audit=True) as tier, FakeKubelet(tier):
+        return _measure(tier, Path(folder) / "operator.log")
 
 
 def _measure(tier: ApiTier, log: Path) -> dict[str, float]:

@@ -27,7 +27,7 @@ from benchmarks.processes import (
     wait_for_port,
 )
 from benchmarks.proxy import caddy, ends, nginx
-from benchmarks.result import compare, print_result, rounded, say
+from benchmarks.result import report, rounded, say
 from e2e.cache import cache_dir, content_key, made
 from e2e.commands import CommandError, run
 
@@ -196,15 +196,8 @@ def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
     parser = argparse.ArgumentParser(prog="make bench-proxy", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, choices=range(1, 8), help="rounds of each case and proxy")
-    chosen = parser.parse_args()
-    try:
-        result = measured(chosen.rounds)
-    except BenchmarkError as error:
-        say(f"bench-proxy: {error}")
-        return 1
-    compare(result, AT_LEAST, AT_MOST)
-    print_result(result)
-    return 0
+    rounds = parser.parse_args().rounds
+    return report("bench-proxy", lambda: measured(rounds), AT_LEAST, AT_MOST)
 
 
 if __name__ == "__main__":

@@ -5,47 +5,36 @@ probes. Measured is the time from the moment a watch of the API server tells of 
 stream tells of it, both read by this program. Jobs flow all the while, and none may fail.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from benchmarks.cluster import stub_release
 from benchmarks.readiness.watches import History, watching
-from benchmarks.result import compare, print_result, quantile, rounded, say
-from e2e.cluster import kind
+from benchmarks.result import quantile, report, rounded, say
 from e2e.commands import CommandError
-from e2e.release import Release, image_values, install, merged
+from e2e.release import Release
 from e2e.scenarios.processes import resumed, signal_pod
 from e2e.scenarios.resources import model_deployment, pods
 from e2e.scenarios.traffic import traffic
-from e2e.stage import prepare
 
-NAME = "stoker-bench"
-NODE_PORT = 30935
 MODELS = tuple(f"flip-{number}" for number in range(4))
 ROUNDS = 7
 DELETIONS = 2
 FLIP_SECONDS = 90.0
-IMAGES = ("operator", "orchestrator", "worker-stub")
+AT_LEAST = {"flips": 50}
+AT_MOST = {"in_p95_ms": 100, "out_p95_ms": 100, "failed_jobs": 0}
 
 
 def main() -> int:
     """Measure on a cluster of its own; ``KEEP=1`` leaves it up."""
-    try:
-        stage = prepare(NAME, *IMAGES)
-        worker = {"engine": "stub", "gpu": {"count": 0}, "resources": {"cpu": "50m", "memory": "256Mi"}}
-        release = install(stage.cluster, "stoker", NODE_PORT, merged(image_values(stage.images, "worker-stub"), {"worker": worker}))
-        result = _measure(release)
-    except CommandError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        if os.environ.get("KEEP") != "1":
-            kind.down(NAME)
-    compare(result, least={"flips": 50}, most={"in_p95_ms": 250, "out_p95_ms": 250, "failed_jobs": 0})
-    print_result(result)
-    return 0
+    return report("bench-readiness", _measured, AT_LEAST, AT_MOST)
+
+
+def _measured() -> dict[str, float]:
+    with stub_release() as release:
+        return _measure(release)
 
 
 def _measure(release: Release) -> dict[str, float]:
