@@ -260,3 +260,16 @@ def test_jobs_that_another_orchestrator_gave_to_an_endpoint_not_told_yet_count_w
     assert granted(board.release(first, now=2)) == [(1, "a")]
     board.release(second, now=3)
     assert [each.in_flight for each in board.registry.endpoints] == [1]
+
+
+def test_a_grant_tells_for_how_long_the_model_had_no_worker_while_its_job_waited() -> None:
+    board = switchboard("a")
+    board.arrive(1, M, Ask(1), now=0)
+    board.arrive(2, M, Ask(1), now=1)
+    board.apply(EndpointGone("a"), now=5)
+
+    (grant,) = [each for each in board.apply(endpoint("b"), now=12) if isinstance(each, Granted)]
+    assert (grant.ticket, grant.cold) == (2, 7)
+    board.arrive(3, M, Ask(1), now=13)
+    (after,) = [each for each in board.release(grant, now=20) if isinstance(each, Granted)]
+    assert (after.ticket, after.cold) == (3, 0), "a busy worker is one"

@@ -102,8 +102,7 @@ class Attempts:
         ask = Ask(target.cost, job.caller, patience, excluded=course.excluded, again=bool(course.excluded))
         begun, course.begun = course.begun, None
         slot = begun.slot if begun is not None else await self._broker.take(target.model, ask)
-        if slot.cold:
-            course.cold += slot.waited
+        course.cold += slot.cold
         try:
             await self._on_worker(job, slot, course, begun)
         except WorkerFullError:

@@ -29,8 +29,9 @@ class MovedError(Exception):
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place on a worker since `began`. `give_up` ends the try that runs there; whoever tries sets it.
+    """A place on a worker since `began`, after so many seconds in line, `cold` of them without any worker.
 
+    `give_up` ends the try that runs there; whoever tries sets it.
     `desk` counts it and takes it back; it is another one after the slot was handed over.
     """
 
@@ -39,7 +40,7 @@ class Slot:
     cost: float
     began: float
     waited: float
-    cold: bool
+    cold: float
     grant: Granted
     outcome: Outcome = Outcome.NEITHER
     give_up: Callable[[], None] | None = None
@@ -65,7 +66,6 @@ class _Waiter:
     future: asyncio.Future[Slot]
     ask: Ask
     asked: float
-    cold: bool
 
 
 class LocalDesk:
@@ -99,7 +99,7 @@ class LocalDesk:
     def _granted(self, grant: Granted, model: Model, now: float, waited: float) -> Slot:
         self.changed.set()
         self._metrics.decisions.labels("admit", "slot_free", model.name).inc()
-        slot = Slot(self, grant.endpoint, grant.cost, now, waited, cold=False, grant=grant)
+        slot = Slot(self, grant.endpoint, grant.cost, now, waited, 0.0, grant)
         self._taken.add(slot)
         self._metrics.queue_seconds.observe(model.name, waited)
         return slot
@@ -166,7 +166,7 @@ class LocalDesk:
         cold = not self._switchboard.registry.is_warm(model.name)
         if not any(isinstance(effect, Refused) for effect in effects):
             self._metrics.decisions.labels("hold", "cold" if cold else "busy", model.name).inc()
-        waiter = self._waiters[ticket] = _Waiter(asyncio.get_running_loop().create_future(), ask, asked, cold)
+        waiter = self._waiters[ticket] = _Waiter(asyncio.get_running_loop().create_future(), ask, asked)
         try:
             self.do(effects)
             slot = await waiter.future
@@ -178,7 +178,7 @@ class LocalDesk:
             raise
         finally:
             self._waiters.pop(ticket, None)
-        if cold:
+        if slot.cold:
             self._metrics.cold_starts.labels(model.name).inc()
         self._metrics.queue_seconds.observe(model.name, slot.waited)
         return slot
@@ -190,6 +190,6 @@ class LocalDesk:
             self.do(self._switchboard.release(grant, now))
             return
         waited = waiter.ask.waited + now - waiter.asked
-        slot = Slot(self, grant.endpoint, grant.cost, now, waited, waiter.cold, grant)
+        slot = Slot(self, grant.endpoint, grant.cost, now, waited, grant.cold, grant)
         self._taken.add(slot)
         waiter.future.set_result(slot)

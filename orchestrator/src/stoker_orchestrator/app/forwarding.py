@@ -51,7 +51,7 @@ class Forwarder:
             body = await self._refusal(answer) if answer.status == REFUSED else b""
             foreign = not slot.endpoint.pulse and not body
             shown = await self._foreign.translated(job, slot.endpoint, answer) if foreign else answer
-            job.told += about(slot.endpoint.id, slot.waited, cold=slot.cold)
+            job.told += about(slot.endpoint.id, slot.waited, cold=slot.cold > 0)
             await self._answer(job, shown, body)
             slot.outcome = Outcome.SERVED
         finally:

@@ -35,13 +35,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A job in line since `joined`. The limits are moments on the line's two clocks."""
+    """A job in line since `joined`. The limits are moments on the line's two clocks, and so is `cold_from`, when it came."""
 
     ticket: int
     ask: Ask
     joined: float
     warm_limit: float
     cold_limit: float
+    cold_from: float
     tag: float
 
 
@@ -84,8 +85,9 @@ class Line:
         """Stand in line; `seconds` is how long the job itself is expected to take, which it must not begin too late for."""
         patience = start_timeout if ask.patience is None else max(0.0, ask.patience - seconds)
         tag = self._tag(ask)
-        limits = self._clock(now, warm=True) + patience, self._clock(now, warm=False) + start_timeout
-        job = self._jobs[ticket] = Waiting(ticket, ask, now - ask.waited, *limits, tag)
+        cold = self._clock(now, warm=False)
+        limits = self._clock(now, warm=True) + patience, cold + start_timeout
+        job = self._jobs[ticket] = Waiting(ticket, ask, now - ask.waited, *limits, cold, tag)
         heapq.heappush(self._order, (tag, job.joined, ticket))
         self.work += ask.cost
         self.choosy += bool(ask.excluded)
@@ -145,6 +147,10 @@ class Line:
         if warm is not self._warm:
             self._clocks[self._warm] += now - self._turned
             self._warm, self._turned = warm, now
+
+    def cold_seconds(self, job: Waiting, now: float) -> float:
+        """For how long of its time in line the model had no worker that serves."""
+        return self._clock(now, warm=False) - job.cold_from
 
     def expired(self, now: float) -> list[Waiting]:
         """The jobs whose time is over; they leave the line."""

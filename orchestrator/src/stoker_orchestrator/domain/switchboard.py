@@ -34,11 +34,12 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Granted:
-    """The job may run on this endpoint; its slot is taken and must be released."""
+    """The job may run on this endpoint; its slot is taken and must be released. `cold` is how long it waited for a first worker."""
 
     ticket: int
     endpoint: Endpoint
     cost: float
+    cold: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,18 +228,18 @@ class Switchboard:
         again = retry_after(self.registry, model, self.work(name)) if model is not None else 30
         return Refusal(503, ErrorType.START_TIMEOUT, words, retry_after=again)
 
-    def _grant(self, ticket: int, endpoint: Endpoint, cost: float, now: float) -> Granted:
+    def _grant(self, ticket: int, endpoint: Endpoint, cost: float, now: float, cold: float = 0.0) -> Granted:
         self.registry.take(endpoint, cost)
         if self.registry.endpoint(endpoint.id) is endpoint:
             self.outliers.begun(endpoint, now)
-        return Granted(ticket, endpoint, cost)
+        return Granted(ticket, endpoint, cost, cold)
 
     def _serve(self, name: str, now: float) -> Iterator[Effect]:
         """One grant for each free slot, in the order of the line."""
         line = self._lines.get(name) if not self.paused else None
         while line and (served := line.serve(lambda ask: choose(self.registry.endpoints_of(name), ask.cost, ask.excluded))):
             job, endpoint = served
-            yield self._grant(job.ticket, endpoint, job.ask.cost, now)
+            yield self._grant(job.ticket, endpoint, job.ask.cost, now, line.cold_seconds(job, now))
 
     def _give_up(self, name: str) -> Iterator[Effect]:
         """Who waits for what cannot come is told at once."""

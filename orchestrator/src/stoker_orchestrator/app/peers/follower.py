@@ -99,6 +99,6 @@ class Follower:
 
     def _count(self, number: int, identity: str, model: str, cost: float) -> None:
         endpoint = self._registry.endpoint(identity) or Endpoint(identity, model, "")
-        slot = Slot(self._local, endpoint, cost, time.monotonic(), 0.0, cold=False, grant=Granted(number, endpoint, cost))
+        slot = Slot(self._local, endpoint, cost, time.monotonic(), 0.0, 0.0, grant=Granted(number, endpoint, cost))
         self._local.adopt([slot])
         self._keep(number, slot)

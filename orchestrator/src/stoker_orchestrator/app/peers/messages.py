@@ -62,12 +62,12 @@ class Left(NamedTuple):
 
 
 class Given(NamedTuple):
-    """The job has a slot."""
+    """The job has a slot, after so many seconds in which its model had no worker."""
 
     number: int
     endpoint: str
     address: str
-    cold: bool
+    cold: float
 
 
 class Denied(NamedTuple):
