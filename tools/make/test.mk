@@ -6,16 +6,16 @@ FAULTS := worker_faults or rollouts or drains or kills or api_server or crowds o
 DOMAINS := stoker_operator stoker_orchestrator stoker_worker
 
 .PHONY: test
-test: $(STAMP) ## Every tier: lint, types, imports, generated files, unit, chart, api, cluster.
+test: $(STAMP) ## Every tier: lint, types, imports, generated files, unit, simulation, chart, api, cluster.
 	@$(PYTHON) tools/tiers.py
 
 .PHONY: test-fast
-test-fast: $(STAMP) ## What needs no cluster: lint, types, imports, generated files, unit.
-	@$(PYTHON) tools/tiers.py lint types imports generated unit
+test-fast: $(STAMP) ## What needs no cluster: lint, types, imports, generated files, unit, simulation.
+	@$(PYTHON) tools/tiers.py lint types imports generated unit simulation
 
 .PHONY: unit
 unit: $(STAMP) ## Unit tests, with at least 95 % of the lines of every domain.
-	@$(PYTEST) -m "not api and not chart and not cluster" --cov --cov-report= $(REPORT)
+	@$(PYTEST) -m "not api and not chart and not cluster" --ignore=tests/simulation --cov --cov-report= $(REPORT)
 	@$(PYTHON) -m coverage report --include='*/stoker_contracts/*' --fail-under=95 --format=total >/dev/null \
 	  || { echo "contracts: less than 95 % of the lines are covered"; $(PYTHON) -m coverage report --include='*/stoker_contracts/*' -m; exit 1; }
 	@for member in $(DOMAINS); do \
