@@ -1,6 +1,7 @@
 """``stoker status`` against an orchestrator on loopback."""
 
 import asyncio
+import functools
 import json
 import signal
 import sys
@@ -115,7 +116,9 @@ async def test_a_watch_tells_changes_until_it_is_interrupted_and_ends_cleanly() 
     async with world(model("a")) as here:
         command = (sys.executable, "-m", "stoker_cli", "status", "--url", here.url, "--watch", "--output", "json")
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        # A test run in the background of a shell ignores Ctrl-C, and so would what it starts.
+        heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, preexec_fn=heeding)
         assert process.stdout is not None
         cold = json.loads(await process.stdout.readline())
         await here.worker("a-1", of="a")
