@@ -32,8 +32,9 @@ def check_bounds(orchestrator: Orchestrator, jobs: int) -> None:
     _at_most("second tries", orchestrator.budget.under_way, len(orchestrator.tasks))
     _at_most("departed endpoints", len(registry._departed), jobs)
     for name, line in board._lines.items():
-        _at_most(f"entries of the line of {name}", len(line._order), 2 * len(line) + _FEW)
-        _at_most(f"callers of the line of {name}", len(line._ends), 4 * len(line) + _FEW)
+        order = line._order
+        _at_most(f"entries of the line of {name}", max(len(order._owners), len(order._turns)), len(line))
+        _at_most(f"callers of the line of {name}", len(order._callers) + len(order._ends), 4 * len(line) + _FEW)
 
 
 def _at_most(what: str, there: int, allowed: int) -> None:

@@ -46,7 +46,7 @@ class Checker:
         self._plan = plan
         self._holds: dict[int, str] = {}
         self._load: dict[str, int] = defaultdict(int)
-        self._lines: dict[tuple[str, str, str], dict[int, Task]] = {}
+        self._lines: dict[tuple[str, str, str], dict[int, tuple[float, float]]] = {}
         self._just_ended = 0
         self._unordered: set[tuple[str, str, str]] = set()
         self._on_its_way: set[int] = set()
@@ -81,7 +81,7 @@ class Checker:
         """A job asks for a place at the owner's switchboard. Who has waited elsewhere has no place of its own in the order."""
         if not task.ask.again:
             line = self._lines.setdefault(self._line(owner, task), {})
-            line[task.job.number] = task
+            line[task.job.number] = self._heap.now, self._heap.now + self._longest_run(task.job.cost)
             if task.ask.waited:
                 self._unordered.add(self._line(owner, task))
         self._patience[owner].asked(task, ticket)
@@ -267,10 +267,15 @@ class Checker:
         return pod is not None and pod.frozen is not None and not pod.hung
 
     def _in_order(self, owner: Orchestrator, task: Task) -> None:
+        """A job may be passed by those that come while it would run itself, as long as that may seem to be."""
         key = self._line(owner, task)
         line = self._lines.get(key) if key not in self._unordered else None
-        if not task.ask.again and line and next(iter(line)) != task.job.number:
-            violate(f"job {task.job.number} of {task.job.caller} is served before {next(iter(line))}")
+        if task.ask.again or not line:
+            return
+        asked, _ = line[task.job.number]
+        for number, (_, passable) in line.items():
+            if passable < asked:
+                violate(f"job {task.job.number} of {task.job.caller} is served before {number}")
 
     def _line(self, owner: Orchestrator, task: Task) -> tuple[str, str, str]:
         return owner.name, task.model.name, task.job.caller

@@ -65,7 +65,7 @@ class Task:
         if not self.open:
             return
         excluded = self._excluded
-        self.ask = self._first = Ask(self.job.cost, self.job.caller, self._left(), excluded=excluded, again=bool(excluded))
+        self.ask = self._first = Ask(self.job.cost, self.job.caller, self._left(), excluded=excluded)
         self._asked = self.orchestrator.now
         self._cold = not self.orchestrator.board.registry.is_warm(self.model.name)
         self.orchestrator.desk.take(self)

@@ -79,7 +79,7 @@ def test_before_a_job_was_seen_no_wait_is_made_up() -> None:
 
 def test_a_job_that_lost_its_worker_is_not_refused_for_a_full_line_and_does_not_stand_behind_it() -> None:
     registry = known("a")
-    again = Ask(1, excluded=("lost",), again=True)
+    again = Ask(1, excluded=("lost",))
     assert isinstance(admit(registry, model(), line(1.0), again, Limits(jobs=1)), Hold)
 
     registry.give_back(registry.endpoints[0], 1, now=1)

@@ -29,8 +29,45 @@ def served(made: Line, most: int = 100) -> list[int]:
     return tickets
 
 
-def test_jobs_of_one_caller_are_served_in_the_order_in_which_they_came_whatever_they_cost() -> None:
+def lasting(*seconds: float) -> Line:
+    """Jobs of one caller that take so long, one after each second."""
+    made = Line(0, warm=True)
+    for ticket, each in enumerate(seconds):
+        made.join(ticket, Ask(each, "one"), now=ticket, start_timeout=60, seconds=each)
+    return made
+
+
+def test_jobs_of_one_caller_that_take_as_long_are_served_in_the_order_in_which_they_came() -> None:
+    assert served(lasting(3, 3, 3, 3, 3)) == [0, 1, 2, 3, 4]
+
+
+def test_a_job_whose_duration_is_not_known_is_passed_by_none_of_its_caller() -> None:
     assert served(line(*(Ask(cost, "one") for cost in (5, 1, 9, 2, 2)))) == [0, 1, 2, 3, 4]
+
+
+def test_a_job_is_passed_by_shorter_ones_that_came_while_it_would_have_run() -> None:
+    assert served(lasting(4, 1, 1, 1, 1, 1)) == [1, 2, 0, 3, 4, 5]
+
+
+def test_a_long_job_is_served_although_short_ones_never_end() -> None:
+    made = lasting(10)
+    passed = 0
+    while True:
+        made.join(passed + 1, Ask(1, "one"), now=passed, start_timeout=1000, seconds=1)
+        if served(made, most=1) == [0]:
+            break
+        passed += 1
+
+    assert passed == 9
+
+
+def test_the_order_of_waiting_holds_after_jobs_came_in_another_one() -> None:
+    made = Line(0, warm=True)
+    for ticket, waited in enumerate((0, 5, 9)):
+        made.join(ticket, Ask(1, "one", waited=waited), now=10, start_timeout=60, seconds=2)
+    made.reorder()
+
+    assert served(made) == [2, 1, 0]
 
 
 def test_callers_with_one_job_each_are_served_in_the_order_in_which_they_came() -> None:
@@ -57,7 +94,7 @@ def test_a_caller_who_was_served_before_waits_behind_who_was_not() -> None:
 
 def test_a_job_that_lost_its_worker_goes_before_all_others() -> None:
     made = line(Ask(1, "a"), Ask(1, "a"))
-    made.join(2, Ask(1, "a", again=True), now=2, start_timeout=60)
+    made.join(2, Ask(1, "a", excluded=("lost",)), now=2, start_timeout=60)
 
     assert served(made) == [2, 0, 1]
 
@@ -121,7 +158,7 @@ def test_callers_of_the_past_are_forgotten_while_the_line_never_empties() -> Non
         made.join(number + 1, Ask(1, f"caller {number}"), now=number, start_timeout=60)
         served(made, most=1)
 
-    assert len(made._ends) < 150
+    assert len(made._order._ends) < 150
 
 
 jobs = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.1, 50)), min_size=1, max_size=60)
@@ -145,11 +182,23 @@ def test_each_caller_gets_its_share_of_the_work_to_within_one_job(asked: list[tu
     assert made.work == pytest.approx(0)
 
 
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 50)), min_size=1, max_size=60))
+def test_nobody_is_passed_by_who_came_later_than_it_takes_itself(asked: list[tuple[float, float]]) -> None:
+    made = Line(0, warm=True)
+    came = sorted(asked)
+    for ticket, (at, seconds) in enumerate(came):
+        made.join(ticket, Ask(seconds, "one"), now=at, start_timeout=60, seconds=seconds)
+    order = served(made)
+    for place, ticket in enumerate(order):
+        passed = [each for each in order[place + 1 :] if each < ticket]
+        assert all(came[each][0] + came[each][1] >= sum(came[ticket]) for each in passed)
+
+
 def test_jobs_whose_callers_left_are_forgotten_while_the_line_never_empties() -> None:
     made = line(Ask(1, "patient"))
     for ticket in range(1, 1000):
-        made.join(ticket, Ask(1, "hasty"), now=1, start_timeout=60)
+        made.join(ticket, Ask(1, f"hasty {ticket}"), now=1, start_timeout=60)
         made.leave(ticket)
 
-    assert len(made._order) < 100
+    assert len(made._order._ends) < 150
     assert served(made) == [0]

@@ -83,7 +83,7 @@ async def test_who_asks_before_a_hello_is_hung_up_on() -> None:
     async with company(1) as them:
         await them.worker("w")
         other = await stranger(them)
-        other.wire.send(Asked(1, "m", 1.0, "", None, 0.0, [], again=False))
+        other.wire.send(Asked(1, "m", 1.0, "", None, 0.0, []))
         await other.wire.ended
         assert other.heard == []
         assert them.leader.in_flight() == 0
@@ -124,7 +124,7 @@ async def test_a_job_that_leaves_as_its_slot_comes_gives_it_back() -> None:
         await them.worker("w")
         other = await stranger(them)
         other.wire.send(Hello(LANGUAGE, me(them).identity, me(them).token, "x/1"))
-        other.wire.send(Asked(7, "m", 1.0, "", None, 0.0, [], again=False))
+        other.wire.send(Asked(7, "m", 1.0, "", None, 0.0, []))
         await until(lambda: any(isinstance(each, Given) for each in other.heard))
         assert them.leader.in_flight() == 1
         other.wire.send(Left(7))
@@ -135,7 +135,7 @@ async def test_a_model_that_nobody_knows_is_refused() -> None:
     async with company(1) as them:
         other = await stranger(them)
         other.wire.send(Hello(LANGUAGE, me(them).identity, me(them).token, "x/1"))
-        other.wire.send(Asked(7, "unheard-of", 1.0, "", None, 0.0, [], again=False))
+        other.wire.send(Asked(7, "unheard-of", 1.0, "", None, 0.0, []))
         await until(lambda: any(isinstance(each, Denied) and each.status == 404 for each in other.heard))
 
 
@@ -150,7 +150,7 @@ async def test_a_peer_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_message_is_the_same_after_the_way() -> None:
-    asked = Asked(7, "m", 1.5, "somebody", None, 0.25, ["a"], again=True)
+    asked = Asked(7, "m", 1.5, "somebody", None, 0.25, ["a"])
     assert decode(encode(asked).strip()) == asked
     assert decode(encode(Beat()).strip()) == Beat()
 

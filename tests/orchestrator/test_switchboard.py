@@ -162,7 +162,7 @@ def test_a_job_with_an_excluded_worker_does_not_block_those_behind_it() -> None:
 
 def test_a_job_that_comes_behind_one_with_an_excluded_worker_takes_the_free_slot() -> None:
     board = switchboard("a")
-    board.arrive(1, M, Ask(1, excluded=("a",), again=True), now=0)
+    board.arrive(1, M, Ask(1, excluded=("a",)), now=0)
 
     assert granted(board.arrive(2, M, Ask(1), now=0)) == [(2, "a")]
     assert board.waiting("m") == 1

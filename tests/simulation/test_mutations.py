@@ -12,6 +12,7 @@ from stoker_orchestrator.domain import admission, switchboard
 from stoker_orchestrator.domain.autoscaler import Autoscaler, Load
 from stoker_orchestrator.domain.hold import Line
 from stoker_orchestrator.domain.model import Endpoint
+from stoker_orchestrator.domain.order import FairOrder
 from stoker_orchestrator.domain.outliers import Outliers
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.retirement import Retirement
@@ -90,15 +91,7 @@ def test_an_autoscaler_that_counts_no_jobs_is_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_line_that_serves_the_latest_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    join = Line.join
-
-    def latest_first(line: Line, *given: Any) -> Any:
-        waiting = join(line, *given)
-        line._order.sort(reverse=True)
-        line._order = [(-place, float(place), entry[2]) for place, entry in enumerate(reversed(line._order))]
-        return waiting
-
-    monkeypatch.setattr(Line, "join", latest_first)
+    monkeypatch.setattr(FairOrder, "first", lambda order: max(order._owners, default=None))
 
     assert "is served before" in first_violation()
 

@@ -99,7 +99,7 @@ class Attempts:
     async def _try(self, job: Job, target: Target, course: _Course) -> bool:
         """One worker; False where the job may meet another."""
         patience = course.left(job.timeout)
-        ask = Ask(target.cost, job.caller, patience, excluded=course.excluded, again=bool(course.excluded))
+        ask = Ask(target.cost, job.caller, patience, excluded=course.excluded)
         begun, course.begun = course.begun, None
         slot = begun.slot if begun is not None else await self._broker.take(target.model, ask)
         course.cold += slot.cold

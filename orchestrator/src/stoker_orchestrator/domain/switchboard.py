@@ -127,7 +127,7 @@ class Switchboard:
 
     def evict(self) -> list[int]:
         """All who wait are to ask elsewhere; returns their tickets, those who have waited longest first."""
-        waiting = sorted((job for line in self._lines.values() for job in line), key=lambda job: (job.tag >= 0, job.joined))
+        waiting = sorted((job for line in self._lines.values() for job in line), key=lambda job: (not job.ask.again, job.joined))
         self._lines.clear()
         return [job.ticket for job in waiting]
 

@@ -59,7 +59,7 @@ class Follower:
     async def _ask(self, asked: Asked) -> None:
         try:
             model = await self._model(asked.model)
-            ask = Ask(asked.cost, asked.caller, asked.patience, asked.waited, tuple(asked.excluded), asked.again)
+            ask = Ask(asked.cost, asked.caller, asked.patience, asked.waited, tuple(asked.excluded))
             slot = await self._local.take(model, ask)
         except RefusedError as error:
             refusal = error.refusal

@@ -52,7 +52,6 @@ class Asked(NamedTuple):
     patience: float | None
     waited: float
     excluded: list[str]
-    again: bool
 
 
 class Left(NamedTuple):

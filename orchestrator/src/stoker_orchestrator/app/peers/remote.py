@@ -47,7 +47,7 @@ class RemoteDesk:
         waiter = _Waiter(asyncio.get_running_loop().create_future(), model, ask, time.monotonic())
         self._waiters[number] = waiter
         self._wire.send(
-            Asked(number, model.name, ask.cost, ask.caller, ask.patience, ask.waited, list(ask.excluded), ask.again)
+            Asked(number, model.name, ask.cost, ask.caller, ask.patience, ask.waited, list(ask.excluded))
         )  # fmt: skip
         try:
             return await waiter.future
