@@ -1,6 +1,7 @@
 """The orchestrator's own HTTP server, told the very bytes of a caller."""
 
 import asyncio
+import hashlib
 
 import pytest
 
@@ -40,6 +41,36 @@ async def test_requests_sent_together_are_answered_one_after_the_other() -> None
         answers += [(await caller.answer()).body for _ in range(2)]
 
     assert answers == [b"/%d %d" % (number, number) for number in range(10)] + [b"/a 1", b"/b 300000"]
+
+
+async def digest(exchange: Exchange) -> None:
+    """The hash of the body, as it was fed in."""
+    found = hashlib.sha256(b"".join([chunk async for chunk in exchange.body.chunks()])).hexdigest().encode()
+    exchange.start(200, [(b"content-length", b"%d" % len(found))])
+    exchange.finish(found)
+
+
+@pytest.mark.parametrize("cut", [65_537, 199_999, 10_000_000])
+async def test_large_bodies_sent_together_are_told_apart_to_the_byte(cut: int) -> None:
+    bodies = [bytes(range(251)) * (size // 251) + b"z" * (size % 251) for size in (300_000, 1, 2_000_000, 0, 150_000)]
+    sent = b"".join(request("/", body=body) for body in bodies)
+    async with serving(digest) as served, Caller(served.url) as caller:
+        for start in range(0, len(sent), cut):
+            caller.say(sent[start : start + cut])
+            await asyncio.sleep(0)
+        answers = [(await caller.answer()).body.decode() for _ in bodies]
+
+    assert answers == [hashlib.sha256(body).hexdigest() for body in bodies]
+
+
+async def test_an_answer_that_does_not_wait_for_a_large_body_closes_and_what_still_comes_is_no_request() -> None:
+    async with serving(saying(b"no")) as served, Caller(served.url) as caller:
+        caller.say(b"POST /a HTTP/1.1\r\nHost: o\r\nContent-Length: 300000\r\n\r\n" + b"x" * 100_000)
+        answer = await caller.answer()
+        caller.say(b"x" * 200_000 + request("/b"))
+
+        assert (answer.body, answer.headers["connection"]) == (b"no", "close")
+        assert await caller.hung_up_on()
 
 
 async def test_a_caller_who_sends_too_many_requests_together_is_told_and_hung_up_on() -> None:

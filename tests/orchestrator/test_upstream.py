@@ -185,6 +185,30 @@ async def test_bytes_that_nobody_asked_for_reach_no_caller() -> None:
     assert server.accepted == 2
 
 
+@pytest.mark.parametrize("behind", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"x"])
+async def test_a_large_answer_is_whole_to_the_byte_and_what_comes_behind_it_reaches_no_caller(behind: bytes) -> None:
+    body = bytes(range(251)) * 4_000
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b%b" % (len(body), body, behind)
+    server = Server()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await server.request(reader)
+            writer.write(whole)
+
+    server.script = script
+    async with server.running(), upstream() as client:
+        assert [await ask(client, server) for _ in range(3)] == [body] * 3
+    assert server.accepted == (3 if behind else 1)
+
+
+async def test_a_large_answer_that_ends_early_is_a_lost_worker() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    async with Server(saying(head, b"x" * 500_000, b"x" * 499_999)).running() as server, upstream() as client:
+        with pytest.raises(WorkerLostError):
+            await ask(client, server)
+
+
 async def test_a_slow_caller_slows_the_worker_down() -> None:
     size = 64 * 2**20
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from stoker_orchestrator.adapters.framing import large_rest, split
 from stoker_orchestrator.adapters.outbox import Outbox
 
 HELD_BYTES = 256 * 1024
@@ -61,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._error: Exception | None = None
         self._chunks: deque[bytes] = deque()
         self._held = 0
+        self._taken = 0
+        self._plain = 0
         self._reading = True
         self._sink: Sink | None = None
         self.status = 0
@@ -85,7 +88,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: bytes) -> None:
         """Start an exchange: send the head of a request, with its body where that is at hand."""
-        self.status, self.headers, self.silent, self.whole = 0, [], True, False
+        self.status, self.headers, self.silent, self.whole, self._taken = 0, [], True, False, 0
         self.begun_at = self._loop.time()
         self._write(request)
 
@@ -206,11 +209,27 @@ class Connection(asyncio.Protocol):
             return
         self.silent = False
         try:
-            self._parser.feed_data(data)
+            if self._plain:
+                self._take_plain(data)
+            else:
+                self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.fail(WorkerLostError("the worker's answer is not HTTP"))
+        if self._taken and not self._plain and not self.whole:
+            self._plain = large_rest(dict(self.headers), self._taken) if self._parser.should_keep_alive() else 0
         if self._sink is None or self.whole:
             self._wake()
+
+    def _take_plain(self, data: bytes) -> None:
+        """Bytes of a body past the parser, which would copy them; another parser goes on behind them."""
+        body, more = split(data, self._plain)
+        self._plain -= len(body)
+        self.on_body(body)
+        if not self._plain:
+            self._parser = httptools.HttpResponseParser(self)
+            self.whole = True
+            if more:
+                self._parser.feed_data(more)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's own signature
         """The worker, or the way to it, is gone."""
@@ -246,6 +265,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Some of the body."""
+        self._taken += len(data)
         if self._sink is not None:
             self._give(self._sink, data)
             return

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from stoker_contracts.errors import ErrorType
 from stoker_contracts.names import HEADER_MODEL, HEADER_REQUEST_ID, HEADER_TIMEOUT
+from stoker_orchestrator.adapters.framing import declared_length
 from stoker_orchestrator.adapters.upstream import Upstream, WorkerLostError
 from stoker_orchestrator.app.attempts import Attempts, Begun
 from stoker_orchestrator.app.body import BodyTooLargeError
@@ -83,7 +84,7 @@ class JobRoutes:
     ) -> None:
         headers = exchange.headers
         told = [(REQUEST_ID, identity.encode())]
-        job = Job(path, headers, exchange.body, exchange, identity, _declared(headers), told, _caller(exchange))
+        job = Job(path, headers, exchange.body, exchange, identity, declared_length(headers), told, _caller(exchange))
         self.in_flight += 1
         try:
             if target is None:
@@ -157,11 +158,6 @@ def _timeout(given: bytes) -> float:
         words = f"{HEADER_TIMEOUT} must be a number of seconds, more than 0 and at most {_LONGEST_TIMEOUT:g}"
         raise NoTargetError(bad_request(words))
     return seconds
-
-
-def _declared(headers: Mapping[bytes, bytes]) -> int | None:
-    length = headers.get(b"content-length", b"")
-    return int(length) if length.isdigit() else None
 
 
 def request_id(headers: Mapping[bytes, bytes]) -> str:

@@ -9,18 +9,16 @@ from typing import Any, cast
 import httptools
 
 from stoker_contracts.errors import ErrorType
+from stoker_orchestrator.adapters.framing import large_rest, split
 from stoker_orchestrator.app.body import Body, BrokenBodyError, CallerGoneError, StalledError
 from stoker_orchestrator.app.replies import bad_request
 from stoker_orchestrator.app.serving.exchange import Exchange
+from stoker_orchestrator.app.serving.heads import HEAD_BYTES, judge, too_long
 from stoker_orchestrator.app.serving.shared import Shared
 from stoker_orchestrator.domain.admission import Refusal
 
 log = logging.getLogger(__name__)
 
-HEAD_BYTES = 64 * 1024
-_HEADERS = 128
-_PIPELINED = 16
-"""Requests that may wait behind the one that is served."""
 _LINGER_SECONDS = 10.0
 """How long a caller may go on sending what nobody reads, so that it can read its answer first (RFC 9112, section 9.6)."""
 
@@ -40,6 +38,7 @@ class CallerConnection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._unparsed = 0
+        self._plain = 0
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._incoming: Exchange | None = None
@@ -80,7 +79,10 @@ class CallerConnection(asyncio.Protocol):
         if self._incoming is None and len(data) > HEAD_BYTES:
             self._take_in(data[:HEAD_BYTES])
             data = data[HEAD_BYTES:]
-        self._take_in(data)
+        if self._plain and not self._deaf:
+            data = self._take_plain(data)
+        if data:
+            self._take_in(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the loop's own signature
         """The caller is gone."""
@@ -127,7 +129,7 @@ class CallerConnection(asyncio.Protocol):
         exchange.keep = self._parser.should_keep_alive()
         if b"connection" in headers or not exchange.keep:
             exchange.minor = int(self._parser.get_http_version() != "1.0")
-        exchange.refusal = self._judge(exchange)
+        exchange.refusal = judge(exchange, len(self._waiting), upgrade=b"upgrade" in headers and self._parser.should_upgrade())
         if exchange.refusal is None:
             body.failed = exchange.stop
             self._incoming = exchange
@@ -166,25 +168,26 @@ class CallerConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._reject(bad_request("the request is not HTTP as it should be"))
         if self._unparsed >= HEAD_BYTES:
-            self._reject(_too_long())
-        if self._incoming is not None or (begins and self._unparsed):
+            self._reject(too_long())
+        if self._incoming is not None:
+            self._since = self._loop.time()
+            body = self._incoming.body
+            self._plain = large_rest(self._incoming.headers, body.size) if body.sound else 0
+        elif begins and self._unparsed:
             self._since = self._loop.time()
         if self._exchange is None and self._waiting:
             self._begin()
 
-    def _judge(self, exchange: Exchange) -> Refusal | None:
-        """Why a request cannot be served, whatever it asks for; then it is the last."""
-        headers = exchange.headers
-        if len(headers) > _HEADERS:
-            return _too_long()
-        if len(self._waiting) >= _PIPELINED:
-            return bad_request("too many requests at a time on one connection")
-        if exchange.minor and b"host" not in headers:
-            return bad_request("the header Host is missing")
-        sized = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-        if b"upgrade" in headers and sized and self._parser.should_upgrade():
-            return bad_request("connections are not upgraded here: send the body without the header Upgrade")
-        return None
+    def _take_plain(self, data: bytes) -> bytes:
+        """Bytes of a body past the parser, which would copy them; another parser takes what comes behind them."""
+        body, more = split(data, self._plain)
+        self._plain -= len(body)
+        self._since = self._loop.time()
+        self.on_body(body)
+        if not self._plain:
+            self._parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+        return more
 
     def _reject(self, refusal: Refusal) -> None:
         """What comes cannot be understood: the last thing that is answered."""
@@ -290,8 +293,3 @@ class CallerConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close whatever happens."""
         self._transport.abort()
-
-
-def _too_long() -> Refusal:
-    words = f"the head of the request is longer than {HEAD_BYTES} bytes or has more than {_HEADERS} headers"
-    return Refusal(431, ErrorType.INVALID_REQUEST, words, "head_too_large")
