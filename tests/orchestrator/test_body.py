@@ -1,0 +1,51 @@
+"""Bodies beyond memory: their files are used again, their bytes are not."""
+
+from pathlib import Path
+
+from stoker_orchestrator.app.body import MEMORY_BYTES, Body, Budget
+
+LIMIT = 2**30
+_MIB = 2**20
+
+
+def filled(budget: Budget, *parts: bytes) -> Body:
+    body = Body(LIMIT, budget)
+    for part in parts:
+        body.feed(part)
+    body.end()
+    return body
+
+
+async def read(body: Body) -> bytes:
+    return b"".join([chunk async for chunk in body.chunks()])
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_body_holds_nothing_of_the_one_that_had_its_file_before() -> None:
+    budget = Budget(LIMIT)
+    filled(budget, b"a" * MEMORY_BYTES, b"a" * _MIB).close()
+    later = b"b" * MEMORY_BYTES + b"c" * 1000
+
+    assert await read(filled(budget, later[:MEMORY_BYTES], later[MEMORY_BYTES:])) == later
+
+
+async def test_files_are_kept_for_the_next_bodies_and_no_more_than_are_of_use() -> None:
+    budget, before = Budget(LIMIT), open_files()
+    for body in [filled(budget, b"x" * MEMORY_BYTES, b"x") for _ in range(100)]:
+        body.close()
+    kept = open_files() - before
+    for body in [filled(budget, b"x" * MEMORY_BYTES, b"x") for _ in range(kept)]:
+        body.close()
+
+    assert open_files() - before == kept == 64
+    assert budget.used == 0
+
+
+async def test_the_file_of_a_very_large_body_is_given_back_to_the_system() -> None:
+    budget, before = Budget(LIMIT), open_files()
+    filled(budget, *[b"x" * _MIB] * 5).close()
+
+    assert open_files() == before
