@@ -25,7 +25,7 @@ from benchmarks.proxy import nginx
 from benchmarks.result import quantile, report, rounded, say
 
 WORKERS = 4
-STEP_SECONDS = 0.003
+STEP_SECONDS = 0.001
 LOAD = 0.75
 """Share of the workers' time that the trace takes."""
 KINDS = (
@@ -152,7 +152,7 @@ async def run(seconds: float) -> dict[str, Any]:
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
     parser = argparse.ArgumentParser(prog="make bench-routing", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of the trace")
+    parser.add_argument("--seconds", type=float, default=120.0, help="length of the trace")
     seconds = parser.parse_args().seconds
     return report("bench-routing", lambda: asyncio.run(run(seconds)), {}, AT_MOST)
 
