@@ -36,6 +36,7 @@ TIERS = {
         Tier("imports", "imports"),
         Tier("generated", "generated-check"),
         Tier("unit", "unit"),
+        Tier("compiled", "compiled-test", needs=CAN_RUN_CONTAINERS),
         Tier("simulation", "simulation-test"),
         Tier("chart", "chart-test", needs=CAN_RUN_API_SERVER),
         Tier("api", "api", needs=CAN_RUN_API_SERVER),

@@ -30,6 +30,7 @@ from benchmarks.proxy import caddy, ends, nginx
 from benchmarks.result import report, rounded, say
 from e2e.cache import cache_dir, content_key, made
 from e2e.commands import CommandError, run
+from tools.compiled import compiled
 
 HERE = Path(__file__).parent
 AT_LEAST = {
@@ -118,6 +119,15 @@ def httpx() -> str:
         raise BenchmarkError(message) from None
 
 
+def compiled_orchestrator() -> str:
+    """The folder of the orchestrator as its image has it."""
+    try:
+        return str(compiled())
+    except CommandError as error:
+        message = f"the orchestrator cannot be compiled: {error}"
+        raise BenchmarkError(message) from None
+
+
 def measured(rounds: int) -> dict[str, Any]:
     """Run everything. Raises BenchmarkError."""
     outer, inner = two_cores()
@@ -129,7 +139,7 @@ def measured(rounds: int) -> dict[str, Any]:
         wait_for_port(upstream, log)
         bench = Bench(load, outer, inner, Path(scratch), upstream)
         peers = [
-            stack.enter_context(bench.peer("stoker", *bench.python("orchestrator"))),
+            stack.enter_context(bench.peer("stoker", *bench.python("orchestrator"), {"PYTHONPATH": compiled_orchestrator()})),
             stack.enter_context(bench.peer("nginx", *bench.nginx())),
             stack.enter_context(bench.peer("caddy", *bench.caddy())),
             stack.enter_context(bench.peer("fastapi_httpx", *bench.python("fastapi_httpx", "httpx"), {"PYTHONPATH": httpx()})),

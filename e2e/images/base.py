@@ -14,9 +14,11 @@ from e2e.commands import CommandError, run
 from e2e.progress import step
 
 PUBLISHED = "python:3.11-slim"
+PUBLISHED_WITH_COMPILER = "python:3.11"
 _REPOSITORY = "stoker.dev/base"
 _SUITE = "bookworm"
 _PACKAGES = ("ca-certificates", "netbase", "tzdata", "python3", "python3-venv", "python3-pip", "python-is-python3")
+_COMPILER = ("gcc", "libc6-dev", "python3-dev")
 _CERTIFICATES = Path("/usr/local/share/ca-certificates")
 """Where Debian keeps the certificates that its administrator trusts besides the published ones."""
 _UNNEEDED = (
@@ -29,19 +31,26 @@ _UNNEEDED = (
 
 def base_image(engine: Engine) -> str:
     """The reference of the base image, which `engine` has when this returns. Raises CommandError."""
-    return _made_here(engine) if engine.private else _published(engine)
+    return _made_here(engine, _PACKAGES) if engine.private else _published(engine, PUBLISHED)
 
 
-def _published(engine: Engine) -> str:
-    return once(engine, PUBLISHED, f"Pulling {PUBLISHED}", lambda: engine.docker("pull", "--quiet", PUBLISHED))
+def compiler_image(engine: Engine) -> str:
+    """The same with a C compiler and Python's headers; nothing that runs is made on it. Raises CommandError."""
+    if engine.private:
+        return _made_here(engine, (*_PACKAGES, *_COMPILER))
+    return _published(engine, PUBLISHED_WITH_COMPILER)
 
 
-def _made_here(engine: Engine) -> str:
-    key = content_key(_SUITE, *_PACKAGES, *_UNNEEDED, *_certificates())
+def _published(engine: Engine, name: str) -> str:
+    return once(engine, name, f"Pulling {name}", lambda: engine.docker("pull", "--quiet", name))
+
+
+def _made_here(engine: Engine, packages: tuple[str, ...]) -> str:
+    key = content_key(_SUITE, *packages, *_UNNEEDED, *_certificates())
     reference = f"{_REPOSITORY}:{key}"
 
     def make() -> None:
-        archive = made("base-image", key, _make) / "rootfs.tar"
+        archive = made("base-image", key, lambda folder: _make(folder, packages)) / "rootfs.tar"
         engine.docker("import", "--change", 'CMD ["python3"]', str(archive), reference)
 
     return once(engine, reference, f"Importing {reference}", make)
@@ -74,15 +83,14 @@ def _certificates() -> list[Path]:
     return sorted(_CERTIFICATES.glob("*.crt"))
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, packages: tuple[str, ...]) -> None:
     debootstrap = installed("debootstrap", "debootstrap")
     root = folder / "rootfs"
-    packages = ",".join(_PACKAGES)
     with step("Making the base image from Debian's packages"):
         # in a mount namespace: what debootstrap mounts goes away with it, however it ends
         run(
             *("unshare", "--mount", "--fork", "--kill-child", debootstrap),
-            *("--variant=minbase", f"--include={packages}", _SUITE, root),
+            *("--variant=minbase", f"--include={','.join(packages)}", _SUITE, root),
             log=folder / "log",
         )
         _trust_what_this_machine_trusts(root)

@@ -7,7 +7,7 @@ from pathlib import Path
 from e2e.cache import ROOT, cache_dir, content_key
 from e2e.cluster.engine import Engine
 from e2e.commands import CommandError
-from e2e.images.base import base_image, once
+from e2e.images.base import base_image, compiler_image, once
 from e2e.images.tiny_models import RECIPE, tiny_models
 
 REGISTRY = "stoker.dev"
@@ -24,6 +24,8 @@ class _Program:
 
     folder: str
     requirements: str
+    compiled: bool = False
+    """Whether a part of it is compiled, as tools/compile_job_path.py says."""
     environment: bool = False
     """Whether its environment is an image of its own, which outlives the builder's cache and every change of the sources."""
 
@@ -36,13 +38,14 @@ class _Program:
         return ROOT / "requirements/build.txt", ROOT / f"requirements/{self.requirements}.txt"
 
     @property
-    def sources(self) -> tuple[Path, Path]:
-        return ROOT / "contracts/src", ROOT / self.folder / "src"
+    def sources(self) -> tuple[Path, ...]:
+        recipe = (ROOT / "tools/compile_job_path.py", ROOT / "requirements/compile.txt") if self.compiled else ()
+        return ROOT / "contracts/src", ROOT / self.folder / "src", *recipe
 
 
 _PROGRAMS = {
     "operator": _Program("operator", "operator"),
-    "orchestrator": _Program("orchestrator", "orchestrator"),
+    "orchestrator": _Program("orchestrator", "orchestrator", compiled=True),
     "worker": _Program("worker-image", "worker", environment=True),
     "worker-stub": _Program("worker-image", "worker-stub"),
 }
@@ -68,6 +71,8 @@ def _program(engine: Engine, name: str) -> str:
         settings = {"BASE_IMAGE": base}
         if program.folder == "worker-image":
             settings["REQUIREMENTS"] = program.requirements
+        if program.compiled:
+            settings["COMPILER_IMAGE"] = compiler_image(engine)
         if program.environment:
             settings["ENVIRONMENT_IMAGE"] = _environment(engine, name, settings)
         _build(engine, name, reference, settings)

@@ -33,6 +33,7 @@ lock-check: $(STAMP) ## Fail when the committed exports do not satisfy the membe
 export-to:
 	@$(EXPORT) --only-group dev --output-file $(DESTINATION)/dev.txt >/dev/null
 	@$(EXPORT) --only-group build --output-file $(DESTINATION)/build.txt >/dev/null
+	@$(EXPORT) --only-group compile --output-file $(DESTINATION)/compile.txt >/dev/null
 	@$(EXPORT) --no-dev --package stoker-operator --output-file $(DESTINATION)/operator.txt >/dev/null
 	@$(EXPORT) --no-dev --package stoker-orchestrator --output-file $(DESTINATION)/orchestrator.txt >/dev/null
 	@$(EXPORT) --no-dev --package stoker-worker --output-file $(DESTINATION)/worker-stub.txt >/dev/null

@@ -6,7 +6,7 @@ FAULTS := worker_faults or rollouts or drains or kills or api_server or crowds o
 DOMAINS := stoker_operator stoker_orchestrator stoker_worker
 
 .PHONY: test
-test: $(STAMP) ## Every tier: lint, types, imports, generated files, unit, simulation, chart, api, cluster.
+test: $(STAMP) ## Every tier: lint, types, imports, generated files, unit, compiled, simulation, chart, api, cluster.
 	@$(PYTHON) tools/tiers.py
 
 .PHONY: test-fast
@@ -22,6 +22,10 @@ unit: $(STAMP) ## Unit tests, with at least 95 % of the lines of every domain.
 	  $(PYTHON) -m coverage report --include="*/$$member/domain/*" --fail-under=95 --format=total >/dev/null \
 	  || { echo "$$member.domain: less than 95 % of the lines are covered"; $(PYTHON) -m coverage report --include="*/$$member/domain/*" -m; exit 1; }; \
 	done
+
+.PHONY: compiled-test
+compiled-test: $(STAMP) ## The orchestrator's unit tests once more, with its job path compiled as in its image.
+	@folder=$$($(PYTHON) -m tools.compiled) && PYTHONPATH=$$folder $(PYTEST) tests/orchestrator $(REPORT)
 
 .PHONY: api
 api: $(STAMP) binaries ## Tests against a real API server, run as plain processes.

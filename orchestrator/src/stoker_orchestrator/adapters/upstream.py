@@ -1,7 +1,6 @@
 """HTTP to the workers: kept connections, bodies streamed both ways."""
 
 import asyncio
-import contextlib
 import functools
 import socket
 import ssl
@@ -233,8 +232,6 @@ class _Request:
         finally:
             connection.spoiled = not sending.done()
             sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sending
 
     async def _send(self, connection: Connection, chunks: AsyncIterator[bytes]) -> None:
         try:

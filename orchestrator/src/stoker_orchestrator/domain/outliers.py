@@ -21,7 +21,7 @@ LEAST_STILL_SECONDS = 30.0
 """A worker may encode or compile between steps."""
 FIRST_STILL_SECONDS = 600.0
 """It may compile for longer before its first step; a model's start may take as long."""
-_BACK_OFF_SECONDS = (2.0, 4.0, 8.0, 15.0)
+_BACK_OFF_SECONDS: tuple[float, ...] = (2.0, 4.0, 8.0, 15.0)
 """Between probes of an ejected endpoint; one that recovers is back within the longest of them."""
 
 
