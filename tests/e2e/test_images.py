@@ -59,7 +59,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if member != "contracts":
             (place / member / "Dockerfile").write_text((ROOT / member / "Dockerfile").read_text())
     (place / "requirements").mkdir()
-    for name in ("build", "operator", "orchestrator", "worker", "worker-stub"):
+    (place / "tools").mkdir()
+    (place / "tools/compile_job_path.py").write_text("")
+    for name in ("build", "compile", "operator", "orchestrator", "worker", "worker-stub"):
         (place / "requirements" / f"{name}.txt").write_text(f"{name}==1\n")
     monkeypatch.setattr(images, "ROOT", place)
     return place
@@ -85,7 +87,7 @@ def test_two_that_want_an_image_at_the_same_time_make_it_once(docker: Docker, cl
         first, second = threads.map(lambda _: images.build(shared, "orchestrator"), range(2))
 
     assert first == second
-    assert len(shared.calls) == 2, "one pull of the base, one build"
+    assert len(shared.calls) == 3, "a pull of each base, one build"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,8 @@ def test_two_that_want_an_image_at_the_same_time_make_it_once(docker: Docker, cl
         ("worker-image/src/code.py", {"worker", "worker-stub"}),
         ("worker-image/Dockerfile", {"worker", "worker-stub"}),
         ("requirements/worker.txt", {"worker"}),
+        ("requirements/compile.txt", {"orchestrator"}),
+        ("tools/compile_job_path.py", {"orchestrator"}),
         ("requirements/build.txt", {"operator", "orchestrator", "worker", "worker-stub"}),
     ],
 )
