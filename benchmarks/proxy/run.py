@@ -1,5 +1,7 @@
 """``make bench-proxy``: the orchestrator's job path beside nginx, caddy and two FastAPI proxies, in one run.
 
+Stoker is measured as its image has it, with a compiled job path, and once more as the interpreter runs it.
+
 The callers and the upstream share one core, each proxy has the other to itself while it is measured. Rounds are interleaved, so
 that a disturbance meets all proxies alike; the figures are medians of the rounds, the targets are ratios.
 
@@ -142,6 +144,7 @@ def measured(rounds: int) -> dict[str, Any]:
             stack.enter_context(bench.peer("stoker", *bench.python("orchestrator"), {"PYTHONPATH": compiled_orchestrator()})),
             stack.enter_context(bench.peer("nginx", *bench.nginx())),
             stack.enter_context(bench.peer("caddy", *bench.caddy())),
+            stack.enter_context(bench.peer("interpreted", *bench.python("orchestrator"))),
             stack.enter_context(bench.peer("fastapi_httpx", *bench.python("fastapi_httpx", "httpx"), {"PYTHONPATH": httpx()})),
             stack.enter_context(bench.peer("fastapi_httpx2", *bench.python("fastapi_httpx", "httpx2"))),
         ]
@@ -176,6 +179,7 @@ def _ratios(peers: dict[str, Peer]) -> dict[str, float]:
     return {
         "small_vs_nginx": ratio("small", "nginx"),
         "small_vs_peer": ratio("small", "caddy"),
+        "small_vs_interpreted": ratio("small", "interpreted"),
         "small_vs_fastapi_httpx": ratio("small", "fastapi_httpx"),
         "small_vs_fastapi_httpx2": ratio("small", "fastapi_httpx2"),
         "large_vs_nginx": ratio("large", "nginx"),
