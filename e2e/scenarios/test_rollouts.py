@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from e2e.release import RESOURCES, Release
-from e2e.scenarios.resources import all_ready, condition, model_deployment, offers, pods
+from e2e.scenarios.resources import all_ready, condition, model_deployment, offers, pods, ready
 from e2e.scenarios.traffic import Background, busy_pod, traffic
 from tests.support.waiting import eventually
 
@@ -36,7 +36,8 @@ def start(release: Release, client: httpx2.Client, surge: int) -> str:
 
 def replaced(release: Release, worker: str) -> bool:
     """Whether another worker than this one is the only one, and ready."""
-    return all_ready(release, "rolled", 1) and pods(release, "rolled")[0]["metadata"]["name"] != worker
+    found = pods(release, "rolled")
+    return len(found) == 1 and ready(found[0]) and found[0]["metadata"]["name"] != worker
 
 
 def test_without_a_spare_card_the_old_worker_finishes_and_jobs_wait_for_the_new_one(release: Release, http: httpx2.Client) -> None:
