@@ -1,10 +1,12 @@
 """The job path's own HTTP client, against servers that say the very bytes of a test."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from stoker_orchestrator.adapters import upstream as module
 from stoker_orchestrator.adapters.connection import HELD_BYTES
 from stoker_orchestrator.adapters.upstream import Answer, WorkerLostError
 from tests.support.byte_workers import OK, Server, ask, saying, upstream
@@ -227,3 +229,32 @@ async def test_connections_that_nobody_uses_are_forgotten(monkeypatch: pytest.Mo
         assert await ask(client, server) == b"ok"
 
     assert server.accepted == 2
+
+
+@pytest.fixture
+def mute() -> Iterator[str]:
+    """The address of a host that takes no connection and refuses none."""
+    with socket.socket() as full, socket.socket() as first:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        first.connect(full.getsockname())
+        host, port = full.getsockname()
+        yield f"{host}:{port}"
+
+
+async def test_a_worker_whose_connection_does_not_come_about_is_lost(mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CONNECT_SECONDS", 0.05)
+    async with upstream() as client:
+        with pytest.raises(WorkerLostError, match="could not be reached") as found:
+            await client.post(mute, "/text-to-image", b"", b"{}")
+
+    assert not found.value.sent
+
+
+async def test_a_post_can_be_cancelled_while_its_connection_comes_about(mute: str) -> None:
+    async with upstream() as client:
+        post = asyncio.create_task(client.post(mute, "/text-to-image", b"", b"{}"))
+        await asyncio.sleep(0)
+        post.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(post, 5)
