@@ -101,7 +101,7 @@ class Line:
 
     def leave(self, ticket: int) -> Waiting | None:
         """The job's caller is gone, or its time is over."""
-        return self._out(ticket, 0.0) if ticket in self._jobs else None
+        return self._out(ticket, served=False) if ticket in self._jobs else None
 
     def serve(self, choose: Callable[[Ask], Endpoint | None]) -> tuple[Waiting, Endpoint] | None:
         """Take the first job out of line for which `choose` finds an endpoint, with that endpoint.
@@ -111,12 +111,12 @@ class Line:
         for job in sorted(self._again.values(), key=lambda each: each.joined):
             endpoint = choose(job.ask)
             if endpoint is not None:
-                return self._out(job.ticket, job.ask.cost), endpoint
+                return self._out(job.ticket, served=True), endpoint
         first = self._order.first()
         endpoint = choose(self._jobs[first].ask) if first is not None else None
         if first is None or endpoint is None:
             return None
-        return self._out(first, self._jobs[first].ask.cost), endpoint
+        return self._out(first, served=True), endpoint
 
     def reorder(self) -> None:
         """Jobs came in another order than they have waited: from here on as if they had come in the order of their waiting."""
@@ -143,10 +143,10 @@ class Line:
             self.leave(job.ticket)
         return late
 
-    def _out(self, ticket: int, cost: float) -> Waiting:
+    def _out(self, ticket: int, *, served: bool) -> Waiting:
         job = self._jobs.pop(ticket)
         if self._again.pop(ticket, None) is None:
-            self._order.remove(ticket, cost)
+            self._order.remove(ticket, job.ask.cost if served else 0.0)
         self.work = self.work - job.ask.cost if self._jobs else 0.0
         return job
 
