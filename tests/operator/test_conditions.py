@@ -12,6 +12,7 @@ from stoker_operator.domain.conditions.warm import warm
 from stoker_operator.domain.conditions.weights import weights
 from stoker_operator.domain.observed import Refusal, observed
 from stoker_operator.domain.status import verdicts
+from stoker_operator.domain.workers import TAINTED_SECONDS
 from tests.support import resources as made
 from tests.support.resources import NOW, seen
 
@@ -180,6 +181,26 @@ def test_a_new_worker_without_a_node_is_no_trouble_while_the_old_one_finishes() 
     assert short(waiting) == ("False", Reason.STARTING)
     assert "while another finishes its jobs: no node has 1 free nvidia.com/gpu" in waiting.message
     assert ready(seen(stuck, warm=True, gpu={"count": 1}), NOW).reason is Reason.UNSCHEDULABLE
+
+
+TAINTED = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+
+
+@pytest.mark.parametrize(
+    ("message", "later", "reason"),
+    [
+        (TAINTED, 0, Reason.STARTING),
+        (TAINTED, TAINTED_SECONDS - 1, Reason.STARTING),
+        (TAINTED, TAINTED_SECONDS, Reason.UNSCHEDULABLE),
+        ("0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }.", 0, Reason.STARTING),
+        ("0/1 nodes are available: 1 Insufficient memory.", 0, Reason.UNSCHEDULABLE),
+    ],
+)
+def test_nodes_with_a_taint_are_waited_for_before_that_is_a_trouble(message: str, later: float, reason: Reason) -> None:
+    verdict = ready(seen(made.unscheduled_pod(message, since=made.AT_NOW), **WARM), NOW + later)
+
+    assert short(verdict) == ("False", reason)
+    assert message in verdict.message
 
 
 def test_a_start_says_for_how_long_it_has_been_going_on() -> None:

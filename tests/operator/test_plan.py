@@ -13,6 +13,7 @@ from stoker_operator.domain.intent import fulfilled
 from stoker_operator.domain.keys import CONFIGS, Key, Scope, of_child, of_resource
 from stoker_operator.domain.observed import Observed, Refusal, observed
 from stoker_operator.domain.plan import RETRY_SECONDS, SOON_SECONDS, UNWATCHED_SECONDS, Plan, plan
+from stoker_operator.domain.workers import TAINTED_SECONDS
 from tests.support import resources as made
 from tests.support.instances import instances
 from tests.support.resources import NOW, seen
@@ -168,6 +169,13 @@ def test_a_transition_keeps_its_time_until_the_status_changes() -> None:
 
     assert since(still) == since(start) == made.AT_NOW
     assert since(ready) == "2027-01-15T08:01:00Z"
+
+
+def test_a_worker_that_waits_for_a_tainted_node_is_looked_at_again_when_that_has_lasted() -> None:
+    tainted = made.unscheduled_pod("0/1 nodes are available: 1 node(s) had untolerated taint(s).", since=made.AT_NOW)
+
+    assert plan(seen(tainted, warm=True), NOW + 10).requeue_after == TAINTED_SECONDS - 10
+    assert plan(seen(tainted, warm=True), NOW + TAINTED_SECONDS).requeue_after is None
 
 
 def test_events_tell_transitions_only() -> None:

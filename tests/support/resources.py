@@ -59,10 +59,10 @@ def ready_pod(name: str = "m-1", **others: Any) -> Json:
     return pod(name, phase="Running", conditions=conditions, containerStatuses=[running], **others)
 
 
-def unscheduled_pod(message: str) -> Json:
+def unscheduled_pod(message: str, since: str = EARLIER) -> Json:
     """A worker for which the scheduler finds no node."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    return pod(conditions=[condition | {"lastTransitionTime": EARLIER}]) | {"spec": {}}
+    return pod(conditions=[condition | {"lastTransitionTime": since}]) | {"spec": {}}
 
 
 def pod_with(state: Json, *, last: Json | None = None, restarts: int = 0, started: bool = False, lost_at: str = EARLIER) -> Json:

@@ -59,7 +59,7 @@ def plan(observed: Observed, now: float) -> Plan:
         delete=_superseded(observed, judged),
         status=manifest(observed, intended) if written else None,
         events=tuple(transitions(observed.resource, judged, intended["conditions"], now)) if written else (),
-        requeue_after=_next_look(observed, judged),
+        requeue_after=_next_look(observed, judged, now),
     )
 
 
@@ -85,7 +85,7 @@ def _superseded(observed: Observed, judged: Verdicts) -> tuple[Deletion, ...]:
     return (Deletion(observed.name, metadata["uid"], metadata["resourceVersion"]),)
 
 
-def _next_look(observed: Observed, judged: Verdicts) -> float | None:
+def _next_look(observed: Observed, judged: Verdicts, now: float) -> float | None:
     if observed.refusal is not None:
         return RETRY_SECONDS
     if observed.external:
@@ -95,4 +95,6 @@ def _next_look(observed: Observed, judged: Verdicts) -> float | None:
     claim = observed.wanted is not None and observed.wanted.weights is not None and observed.wanted.weights.claim is not None
     if observed.ownership is Ownership.FOREIGN or (claim and not judged[ConditionType.WEIGHTS_READY].holds):
         return UNWATCHED_SECONDS
-    return RETRY_SECONDS if judged[ConditionType.READY].reason is Reason.STARTING else None
+    if judged[ConditionType.READY].reason is not Reason.STARTING:
+        return None
+    return min((wait for each in observed.workers if (wait := each.nodes_may_return(now))), default=RETRY_SECONDS)

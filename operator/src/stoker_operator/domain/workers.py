@@ -7,7 +7,7 @@ from typing import Any
 
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import Reason
-from stoker_operator.domain.clock import earlier
+from stoker_operator.domain.clock import earlier, seconds_since
 from stoker_operator.domain.farewell import bounded, farewell
 from stoker_operator.domain.wanted import Wanted
 
@@ -16,6 +16,9 @@ Item = Mapping[str, Any]
 _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
 )
+TAINTED_SECONDS = 30.0
+"""For how long a worker waits for nodes that have a taint before that is called a trouble: a node that could not reach the
+API server carries one until its next heartbeat (10 s), and the scheduler tries a pod again within 10 s of that."""
 _CRASHED_OFTEN = 2
 """From this restart on a worker that loads again is called a crash loop; one crash may be chance."""
 SEVERITY = (
@@ -46,6 +49,12 @@ class Worker:
     def ready(self) -> bool:
         """Whether it takes jobs."""
         return self.reason is Reason.SERVING
+
+    def nodes_may_return(self, now: float) -> float:
+        """For how many seconds more it is waited for nodes that have a taint; 0 where it is not, or has been for long enough."""
+        if self.reason is not Reason.UNSCHEDULABLE or "untolerated taint" not in self.message:
+            return 0.0
+        return max(0.0, TAINTED_SECONDS - seconds_since(self.since, now))
 
 
 def workers(pods: Iterable[Item], asked: Wanted) -> tuple[Worker, ...]:
