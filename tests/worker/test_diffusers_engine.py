@@ -11,10 +11,12 @@ from PIL import Image
 from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.diffusers import DiffusersEngine, Model
+from stoker_worker.engine.batch import arguments, pixels
+from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.families import family_of
 from stoker_worker.engine.loading import find_model
-from stoker_worker.engine.protocol import BrokenResultError, CancelledError, FatalEngineError, Output, Task
+from stoker_worker.engine.pipeline import Model
+from stoker_worker.engine.protocol import BrokenResultError, CancelledError, FatalEngineError, Made, Row, Task
 
 pytestmark = [
     pytest.mark.torch,
@@ -29,8 +31,29 @@ JOBS: dict[Pipeline, Job] = {
 }
 
 
-def no_step() -> None:
+class Unhindered:
     """Nothing stops the job."""
+
+    def stepped(self) -> frozenset[int]:
+        return frozenset()
+
+
+class StoppedAfter:
+    """After so many steps nobody waits any more."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self.made = 0
+
+    def stepped(self) -> frozenset[int]:
+        self.made += 1
+        if self.made == self._steps:
+            raise CancelledError
+        return frozenset()
+
+
+def no_stage(_name: str, _seconds: float) -> None:
+    """Nobody asks how the start went."""
 
 
 @pytest.fixture(scope="session")
@@ -53,37 +76,38 @@ def engines(models: Path) -> Engines:
     def engine(pipeline: Pipeline) -> DiffusersEngine:
         if pipeline not in loaded:
             loaded[pipeline] = DiffusersEngine(Model(pipeline, f"stoker/tiny-{pipeline.value}", models, "cpu"))
-            loaded[pipeline].load()
+            loaded[pipeline].load(no_stage)
         return loaded[pipeline]
 
     return engine
 
 
-def run(engines: Engines, pipeline: Pipeline, seed: int = 1, **changes: Any) -> Output:
+def run(engines: Engines, pipeline: Pipeline, seed: int = 1, **changes: Any) -> Made:
+    """The pictures of a job, all of its rows after each other."""
     job = JOBS[pipeline].model_copy(update=changes)
     image = None if pipeline is Pipeline.TEXT_TO_IMAGE else PICTURE
-    return engines(pipeline).run(Task(job, seed, image), no_step)
+    rows = engines(pipeline).run(Task(job, seed, image).rows(), Unhindered()).rows
+    return [picture for made in rows if isinstance(made, list) for picture in made]
 
 
 @pytest.mark.parametrize(("pipeline", "shape"), [("text-to-image", (64, 64, 3)), ("image-to-image", (48, 64, 3))])
 def test_a_pipeline_makes_pictures_of_the_asked_size(engines: Engines, pipeline: str, shape: tuple[int, int, int]) -> None:
-    (picture,) = run(engines, Pipeline(pipeline)).pictures
+    (picture,) = run(engines, Pipeline(pipeline))
 
     assert picture.shape == shape
     assert picture.std() > 1
 
 
 def test_a_still_becomes_frames(engines: Engines) -> None:
-    output = run(engines, Pipeline.IMAGE_TO_VIDEO)
+    frames = run(engines, Pipeline.IMAGE_TO_VIDEO)
 
-    assert len(output.pictures) == 8
-    assert {frame.shape for frame in output.pictures} == {(64, 64, 3)}
-    assert output.seeds == [1]
+    assert len(frames) == 8
+    assert {frame.shape for frame in frames} == {(64, 64, 3)}
 
 
 @pytest.mark.parametrize("pipeline", list(Pipeline))
 def test_the_same_seed_gives_the_same_pixels(engines: Engines, pipeline: Pipeline) -> None:
-    first, again, other = [run(engines, pipeline, seed).pictures[0] for seed in (1, 1, 2)]
+    first, again, other = [run(engines, pipeline, seed)[0] for seed in (1, 1, 2)]
 
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -93,39 +117,33 @@ def test_each_picture_of_a_job_is_that_of_its_own_seed(engines: Engines) -> None
     both = run(engines, Pipeline.TEXT_TO_IMAGE, 5, num_images_per_prompt=2)
     second = run(engines, Pipeline.TEXT_TO_IMAGE, 6)
 
-    assert both.seeds == [5, 6]
-    assert np.array_equal(both.pictures[1], second.pictures[0])
+    assert len(both) == 2
+    assert np.array_equal(both[1], second[0])
 
 
 def test_a_cancelled_job_stops_after_its_step_and_the_pipeline_is_usable(engines: Engines) -> None:
-    steps: list[int] = []
-
-    def cancel_after_two() -> None:
-        steps.append(1)
-        if len(steps) == 2:
-            raise CancelledError
-
+    steps = StoppedAfter(2)
     job = JOBS[Pipeline.TEXT_TO_IMAGE].model_copy(update={"num_inference_steps": 50})
     with pytest.raises(CancelledError):
-        engines(Pipeline.TEXT_TO_IMAGE).run(Task(job, 1), cancel_after_two)
+        engines(Pipeline.TEXT_TO_IMAGE).run([Row(job, 1)], steps)
 
-    assert len(steps) == 2
-    assert run(engines, Pipeline.TEXT_TO_IMAGE).pictures
+    assert steps.made == 2
+    assert run(engines, Pipeline.TEXT_TO_IMAGE)
 
 
 def test_values_that_are_no_numbers_are_an_error_and_no_black_picture(engines: Engines) -> None:
-    engine = engines(Pipeline.TEXT_TO_IMAGE)
+    torch = engines(Pipeline.TEXT_TO_IMAGE)._ready.torch
 
     with pytest.raises(BrokenResultError, match="no numbers"):
-        engine._pixels(engine._torch.full((1, 3, 8, 8), float("nan")))
+        pixels(torch, torch.full((1, 3, 8, 8), float("nan")))
 
 
 @pytest.mark.parametrize("pipeline", list(Pipeline))
-def test_no_steps_asked_for_means_the_models_own(engines: Engines, pipeline: Pipeline) -> None:
-    engine = engines(pipeline)
+def test_no_steps_asked_for_means_the_models_own(pipeline: Pipeline) -> None:
+    family = family_of("", pipeline)
     job = JOBS[pipeline].model_copy(update={"num_inference_steps": 0})
 
-    assert engine._arguments(Task(job, 1))["num_inference_steps"] == family_of("", pipeline).default_steps
+    assert arguments(Row(job, 1), family)["num_inference_steps"] == family.default_steps
 
 
 def test_a_damaged_model_is_told_in_words_without_its_path(models: Path, tmp_path: Path) -> None:
@@ -135,7 +153,7 @@ def test_a_damaged_model_is_told_in_words_without_its_path(models: Path, tmp_pat
     engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "org/broken", tmp_path, "cpu"))
 
     with pytest.raises(FatalEngineError, match="org/broken cannot be loaded") as failed:
-        engine.load()
+        engine.load(no_stage)
 
     assert failed.value.reason is ExitReason.LOAD_FAILED
     assert str(tmp_path) not in str(failed.value)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from base64 import b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import Scheduler
 from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
-from stoker_worker.engine.protocol import FatalEngineError, Output, StepHook, Task
+from stoker_worker.engine.protocol import FatalEngineError, Outcome, Row, Steps, Task
 from stoker_worker.engine.stub import StubEngine, StubScript
 from tests.support.waiting import until
 
@@ -51,15 +51,15 @@ class Gate(StubEngine):
         self.stopped: list[int] = []
         self.open = False
 
-    def run(self, task: Task, step: StepHook) -> Output:
-        self.begun.append(task.seed)
+    def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
+        self.begun.append(rows[0].seed)
         try:
             while not self.open:
-                step()
+                steps.stepped()
         except Exception:
-            self.stopped.append(task.seed)
+            self.stopped.append(rows[0].seed)
             raise
-        return super().run(task, step)
+        return super().run(rows, steps)
 
 
 def png_of(item: dict[str, Any]) -> Image.Image:

@@ -15,7 +15,14 @@ class Metrics:
             "stoker_worker_stage_seconds", "Seconds by stage.", ["stage"], buckets=_SECONDS, registry=self.registry
         )
         self.in_flight = Gauge("stoker_worker_in_flight", "Jobs in the line and running.", registry=self.registry)
+        self.start_seconds = Gauge(
+            "stoker_worker_start_seconds", "Seconds of each stage of the start.", ["stage"], registry=self.registry
+        )
         self.load_seconds = Gauge("stoker_worker_load_seconds", "Seconds the model took to load.", registry=self.registry)
+
+    def start_seconds_of(self, stage: str, seconds: float) -> None:
+        """A stage of the start is over."""
+        self.start_seconds.labels(stage).set(seconds)
 
     def text(self) -> bytes:
         """The exposition, as ``/metrics`` sends it."""

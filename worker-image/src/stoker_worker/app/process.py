@@ -123,7 +123,8 @@ async def _run(settings: Settings) -> int:
 def _engine(settings: Settings) -> Engine:
     if settings.engine == "stub":
         return StubEngine(settings.stub_script)
-    from stoker_worker.engine.diffusers import DiffusersEngine, Model  # noqa: PLC0415 - the stub image has no torch
+    from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - the stub image has no torch
+    from stoker_worker.engine.pipeline import Model  # noqa: PLC0415 - as above
 
     return DiffusersEngine(
         Model(

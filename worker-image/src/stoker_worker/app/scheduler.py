@@ -17,7 +17,7 @@ from stoker_contracts.worker import ExitReason, HealthState, Readiness
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.domain.lifecycle import Lifecycle
 from stoker_worker.domain.queue import JobQueue, Refusal
-from stoker_worker.engine.protocol import CancelledError, Engine, FatalEngineError, Output, Task
+from stoker_worker.engine.protocol import CancelledError, Engine, EngineError, FatalEngineError, Outcome, Output, Pixels, Task
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,17 @@ class _Turn:
     done: asyncio.Future[Output]
     queued_at: float
     cancelled: threading.Event = field(default_factory=threading.Event)
+    steps: int = 0
+    """Steps made for it."""
+
+    def stepped(self) -> frozenset[int]:
+        """After each step, on the model's thread: stop here if the caller is gone."""
+        self.steps += 1
+        self.check()
+        return frozenset()
 
     def check(self) -> None:
-        """Stop here if the caller is gone."""
+        """Raises CancelledError if the caller is gone."""
         if self.cancelled.is_set():
             message = "the caller is gone"
             raise CancelledError(message)
@@ -99,7 +107,7 @@ class Scheduler:
             state=state.state.value,
             in_flight=self._queue.in_flight,
             capacity=self._queue.capacity,
-            steps=self._steps,
+            steps=self._steps + sum(turn.steps for turn in self._turns.values()),
         )
 
     def health(self) -> HealthState:
@@ -121,7 +129,8 @@ class Scheduler:
         self._note_load()
 
     def _forget(self, turn: _Turn) -> None:
-        self._turns.pop(turn.ticket, None)
+        if self._turns.pop(turn.ticket, None) is not None:
+            self._steps += turn.steps
         self._note_load()
 
     def _note_load(self) -> None:
@@ -157,7 +166,7 @@ class Scheduler:
         """The thread: load, then one job after the other for ever."""
         started = time.monotonic()
         try:
-            self._engine.load()
+            self._engine.load(self._metrics.start_seconds_of)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the termination message
             self._tell(self._lost, _fatal(error, ExitReason.LOAD_FAILED))
             return
@@ -171,19 +180,25 @@ class Scheduler:
         self._metrics.stage_seconds.labels("queue").observe(started - turn.queued_at)
         try:
             turn.check()
-            return self._engine.run(turn.task, lambda: self._stepped(turn))
+            return _output(turn.task, self._engine.run(turn.task.rows(), turn))
         except Exception as error:  # noqa: BLE001 - it belongs to the job, whose caller is told
             return error
         finally:
             self._metrics.stage_seconds.labels("inference").observe(time.monotonic() - started)
 
-    def _stepped(self, turn: _Turn) -> None:
-        """The engine's hook after each step, on its thread."""
-        self._steps += 1
-        turn.check()
-
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         self._loop.call_soon_threadsafe(what, *arguments)
+
+
+def _output(task: Task, outcome: Outcome) -> Output:
+    """The job's pictures. Raises the first error among its rows."""
+    pictures: list[Pixels] = []
+    for made in outcome.rows:
+        if isinstance(made, EngineError):
+            raise made
+        pictures += made
+    seeds = [row.seed for row in task.rows()]
+    return Output(pictures, seeds)
 
 
 def _fatal(error: Exception, reason: ExitReason) -> FatalEngineError:

@@ -1,6 +1,6 @@
 """What an engine is to the rest of the worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,8 +14,8 @@ from stoker_contracts.worker import ExitReason, GpuInfo
 Pixels = NDArray[np.uint8]
 """One picture: height × width × 3, RGB."""
 
-StepHook = Callable[[], None]
-"""Called by the engine after each denoising step; raises :class:`CancelledError` when the job is to stop."""
+StageHook = Callable[[str, float], None]
+"""Told the name of each stage of a start once it is over, and the seconds that it took."""
 
 
 class EngineError(Exception):
@@ -48,7 +48,22 @@ class FatalEngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One job as an engine sees it; `seed` is settled, `image` is decoded and upright."""
+    """One job as it is asked for; `seed` is settled, `image` is decoded and upright, `deadline` is one of ``time.monotonic``."""
+
+    job: Job
+    seed: int
+    image: Image | None = None
+    deadline: float | None = None
+
+    def rows(self) -> list["Row"]:
+        """What is to be made: a video, or pictures with the seeds seed, seed + 1, ... as Livepeer's runner has it."""
+        count = getattr(self.job, "num_images_per_prompt", 1)
+        return [Row(self.job, self.seed + index, self.image) for index in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One picture or one video: the unit that batches are made of."""
 
     job: Job
     seed: int
@@ -63,17 +78,67 @@ class Output:
     seeds: list[int]
 
 
-class Engine(Protocol):
-    """Loads one model and runs it. All calls but `hardware` come from one thread, one after the other."""
+Made = list[Pixels]
+"""What became of one row: its picture, or the frames of its video."""
 
-    def load(self) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch, by row; one row's error leaves the others as they are.
+
+    `peak_bytes` is the most memory that the device held meanwhile, weights included; 0 where that is not known.
+    """
+
+    rows: list[Made | EngineError]
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Memory of a loaded model, in bytes: its weights, and what the worker may use in all (None: there is no bound)."""
+
+    weights: int = 0
+    budget: int | None = None
+
+
+class Steps(Protocol):
+    """The scheduler's ear while a batch runs, on the engine's thread."""
+
+    def stepped(self) -> frozenset[int]:
+        """To be called after each denoising step: tells which rows, by index, have lost their callers.
+
+        The engine leaves them out from then on where it can. Raises CancelledError when no row has a caller.
+        """
+
+
+class Engine(Protocol):
+    """Loads one model and runs it. `load` and `run`, `park` and `unpark` come from one thread, one after the other."""
+
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """The switches in force that may change a picture; each answer names them."""
+
+    def load(self, stage: StageHook) -> Footprint:
         """Bring the model into memory. Raises FatalEngineError with the reason in words."""
 
-    def run(self, task: Task, step: StepHook) -> Output:
-        """Run one job. Raises EngineError for the job's own failures and FatalEngineError when the engine is lost."""
+    def key(self, row: Row) -> Hashable:
+        """Rows with equal keys may run in one batch. Needs no loaded model and is called from any thread."""
+
+    def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
+        """Run a batch of rows with one key. A row's result does not depend on its neighbours.
+
+        Raises EngineError where the whole batch failed (OutOfMemoryError: a smaller one may do), CancelledError where
+        nobody waits for it any more, and FatalEngineError when the engine is lost.
+        """
+
+    def park(self) -> bool:
+        """Move the weights off the device, to be back faster than by a load; False where there is nothing to gain."""
+
+    def unpark(self) -> None:
+        """Bring parked weights back. Raises FatalEngineError."""
 
     def hardware(self) -> dict[str, GpuInfo]:
-        """The cards in use, by index."""
+        """The cards in use, by index. Called from any thread."""
 
     def utilization(self) -> dict[str, Any]:
-        """Load of the cards in percent, by index."""
+        """Load of the cards in percent, by index. Called from any thread."""

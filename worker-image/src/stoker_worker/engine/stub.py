@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Hashable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stoker_contracts.jobs import ImageToVideo, Job, TextToImage
 from stoker_contracts.worker import ExitReason, GpuInfo
-from stoker_worker.engine.protocol import FatalEngineError, OutOfMemoryError, Output, Pixels, StepHook, Task
+from stoker_worker.engine.protocol import (
+    FatalEngineError,
+    Footprint,
+    Made,
+    Outcome,
+    OutOfMemoryError,
+    Pixels,
+    Row,
+    StageHook,
+    Steps,
+)
 
 FRAMES = 8
 """Frames of a stub video."""
@@ -52,7 +63,12 @@ class StubEngine:
         self._script = script
         self._never = threading.Event()
 
-    def load(self) -> None:
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """Nothing is lost."""
+        return ()
+
+    def load(self, stage: StageHook) -> Footprint:
         """Wait for the scripted time; fail as scripted."""
         if self._script.fault is Fault.CRASH_AT_LOAD:
             _crash()
@@ -61,15 +77,28 @@ class StubEngine:
             raise FatalEngineError(ExitReason.WEIGHTS_MISSING, "the script says that the weights are missing")
         if self._script.load_error:
             raise FatalEngineError(ExitReason.LOAD_FAILED, self._script.load_error)
+        stage("weights", self._script.load_seconds)
+        return Footprint()
 
-    def run(self, task: Task, step: StepHook) -> Output:
+    def key(self, row: Row) -> Hashable:
+        """Rows of one size and as many steps run together."""
+        return _size(row), _steps(row)
+
+    def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         """Walk through the steps at the scripted pace."""
-        for number in range(1, max(1, getattr(task.job, "num_inference_steps", 1)) + 1):
+        for number in range(1, _steps(rows[0]) + 1):
             if number == self._script.fault_at_step:
                 self._go_wrong()
             time.sleep(self._script.step_seconds * self._script.slow_factor)
-            step()
-        return _output(task)
+            steps.stepped()
+        return Outcome([_made(row) for row in rows])
+
+    def park(self) -> bool:
+        """There is nothing to move."""
+        return False
+
+    def unpark(self) -> None:
+        """Nothing was moved."""
 
     def _go_wrong(self) -> None:
         match self._script.fault:
@@ -97,18 +126,20 @@ def _crash() -> None:
     os._exit(KILLED)
 
 
-def _output(task: Task) -> Output:
-    width, height = _size(task)
-    if isinstance(task.job, ImageToVideo):
-        return Output([_picture(task.job, task.seed + frame, width, height) for frame in range(FRAMES)], [task.seed])
-    seeds = [task.seed + index for index in range(getattr(task.job, "num_images_per_prompt", 1))]
-    return Output([_picture(task.job, seed, width, height) for seed in seeds], seeds)
+def _steps(row: Row) -> int:
+    return max(1, getattr(row.job, "num_inference_steps", 1))
 
 
-def _size(task: Task) -> tuple[int, int]:
-    if isinstance(task.job, TextToImage | ImageToVideo):
-        return task.job.width, task.job.height
-    return task.image.size if task.image is not None else (64, 64)
+def _made(row: Row) -> Made:
+    width, height = _size(row)
+    frames = FRAMES if isinstance(row.job, ImageToVideo) else 1
+    return [_picture(row.job, row.seed + frame, width, height) for frame in range(frames)]
+
+
+def _size(row: Row) -> tuple[int, int]:
+    if isinstance(row.job, TextToImage | ImageToVideo):
+        return row.job.width, row.job.height
+    return row.image.size if row.image is not None else (64, 64)
 
 
 def _picture(job: Job, seed: int, width: int, height: int) -> Pixels:
