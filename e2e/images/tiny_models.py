@@ -7,7 +7,7 @@ from e2e.cache import ROOT, content_key, made
 from e2e.commands import run
 from e2e.progress import step
 
-RECIPE = ROOT / "worker-image/src/stoker_worker/engine/tiny.py"
+RECIPE = ROOT / "worker-image/src/stoker_worker/engine/tiny"
 
 
 def tiny_models() -> Path:

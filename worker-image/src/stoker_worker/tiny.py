@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from stoker_contracts.pipelines import Pipeline
+from stoker_worker.engine import tiny
 
 
 def main() -> None:
@@ -14,13 +15,19 @@ def main() -> None:
     parser.add_argument(
         "--pipeline", action="append", type=Pipeline, choices=list(Pipeline), help="only this pipeline; may be repeated"
     )
+    parser.add_argument(
+        "--family",
+        action="append",
+        choices=list(tiny.FAMILIES),
+        help="this family instead of one of each pipeline; may be repeated",
+    )
     chosen = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
-    from stoker_worker.engine import tiny  # noqa: PLC0415 - `--help` must not wait for torch
-
-    for pipeline in chosen.pipeline or list(Pipeline):
-        tiny.write(chosen.directory, pipeline)
-        print(f"{tiny.MODEL_IDS[pipeline]} written")  # noqa: T201 - it talks to people
+    for family in chosen.family or [None]:
+        for pipeline in tiny.FAMILIES.get(family, tuple(Pipeline)):
+            if pipeline in (chosen.pipeline or Pipeline):
+                tiny.write(chosen.directory, pipeline, family)
+                print(f"{tiny.model_id(pipeline, family)} written")  # noqa: T201 - it talks to people
 
 
 if __name__ == "__main__":
