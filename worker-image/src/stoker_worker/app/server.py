@@ -17,6 +17,7 @@ from stoker_contracts.errors import ErrorType, error_body, validation_body
 from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import HardwareInfo, Health, Version
 from stoker_worker.app.answers import answer, failure, json_answer
+from stoker_worker.app.limits import job_limits
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.requests import BadRequestError, problems, read_task
 from stoker_worker.app.scheduler import NotTakenError, Scheduler
@@ -41,7 +42,7 @@ class JobRoute:
         self._settings = settings
         self._scheduler = scheduler
         self._metrics = metrics
-        self._limits = settings.limits
+        self._limits = job_limits(settings)
         self._encoders = ThreadPoolExecutor(2, "encoder")
 
     async def __call__(self, request: Request) -> Response:

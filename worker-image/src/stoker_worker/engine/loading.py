@@ -1,8 +1,11 @@
 """Where a model's files lie under ``MODEL_DIR``."""
 
+import json
 from pathlib import Path
 
+from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
+from stoker_worker.engine.families import Family, family_of
 from stoker_worker.engine.protocol import FatalEngineError
 
 INDEX = "model_index.json"
@@ -30,3 +33,12 @@ def _snapshots(cached: Path) -> list[Path]:
     if revision.is_file():
         return [cached / "snapshots" / revision.read_text().strip()]
     return sorted((cached / "snapshots").glob("*"))
+
+
+def family_in(model_dir: Path, model_id: str, pipeline: Pipeline) -> Family:
+    """The model's family: by its index where that can be read, else by its id."""
+    try:
+        named = json.loads((find_model(model_dir, model_id) / INDEX).read_bytes())["_class_name"]
+    except (FatalEngineError, OSError, ValueError, LookupError, TypeError):
+        named = ""
+    return family_of(model_id, pipeline, named if isinstance(named, str) else "")

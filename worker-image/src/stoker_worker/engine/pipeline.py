@@ -9,14 +9,9 @@ from typing import Any
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.loading import find_model
+from stoker_worker.engine.families import Family
+from stoker_worker.engine.loading import family_in, find_model
 from stoker_worker.engine.protocol import FatalEngineError, Footprint, StageHook
-
-_CLASSES = {
-    Pipeline.TEXT_TO_IMAGE: "AutoPipelineForText2Image",
-    Pipeline.IMAGE_TO_IMAGE: "AutoPipelineForImage2Image",
-    Pipeline.IMAGE_TO_VIDEO: "StableVideoDiffusionPipeline",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,8 @@ def load_pipeline(model: Model, stage: StageHook) -> Loaded:
         library.utils.logging.disable_progress_bar()
     began = time.monotonic()
     try:
-        pipe = _read(getattr(diffusers, _CLASSES[model.pipeline]), model, folder, torch)
+        family = family_in(model.directory, model.model_id, model.pipeline)
+        pipe = _read(getattr(diffusers, family.kinds[model.pipeline].name), model, family, folder, torch)
     except torch.OutOfMemoryError:
         words = "the card is too small for the weights of this model"
         raise FatalEngineError(ExitReason.OUT_OF_MEMORY, words) from None
@@ -72,7 +68,7 @@ def load_pipeline(model: Model, stage: StageHook) -> Loaded:
     return Loaded(pipe, torch, _device(model, torch), accepted, Footprint(budget=model.memory_budget))
 
 
-def _read(kind: Any, model: Model, folder: Path, torch: Any) -> Any:
+def _read(kind: Any, model: Model, family: Family, folder: Path, torch: Any) -> Any:
     device = _device(model, torch)
     if device == "cuda":
         _bound_memory(model, torch)
@@ -80,7 +76,7 @@ def _read(kind: Any, model: Model, folder: Path, torch: Any) -> Any:
         torch.set_num_threads(1)
     variant = "fp16" if device == "cuda" and any(folder.rglob("*.fp16.safetensors")) else None
     pipe = kind.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=_dtype(model, torch, device), variant=variant
+        folder, local_files_only=True, use_safetensors=True, dtype=_dtype(model, family, torch, device), variant=variant
     )
     pipe.set_progress_bar_config(disable=True)
     pipe = pipe.to(device)
@@ -96,10 +92,14 @@ def _device(model: Model, torch: Any) -> str:
     return model.device
 
 
-def _dtype(model: Model, torch: Any, device: str) -> Any:
+def _dtype(model: Model, family: Family, torch: Any, device: str) -> Any:
+    """The format of the weights, or by component where some are to keep theirs."""
     if "bfloat16" in model.switches:
         return torch.bfloat16
-    return torch.float16 if device == "cuda" else torch.float32
+    if device != "cuda":
+        return torch.float32
+    chosen = getattr(torch, family.dtype)
+    return {"default": chosen} | dict.fromkeys(family.float32, torch.float32) if family.float32 else chosen
 
 
 def _bound_memory(model: Model, torch: Any) -> None:
