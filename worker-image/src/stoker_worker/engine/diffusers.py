@@ -5,8 +5,9 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from stoker_contracts.worker import ExitReason, GpuInfo
-from stoker_worker.engine.batch import batch_key, run_batch
-from stoker_worker.engine.families import family_of
+from stoker_worker.engine.arguments import batch_key
+from stoker_worker.engine.batch import run_batch
+from stoker_worker.engine.loading import family_in
 from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline, without_paths
 from stoker_worker.engine.protocol import (
     FatalEngineError,
@@ -28,7 +29,7 @@ class DiffusersEngine:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._family = family_of(model.model_id, model.pipeline)
+        self._family = family_in(model.directory, model.model_id, model.pipeline)
         self._loaded: Loaded | None = None
 
     @property
@@ -38,6 +39,7 @@ class DiffusersEngine:
 
     def load(self, stage: StageHook) -> Footprint:
         """Read the weights and move them to the device. Raises FatalEngineError."""
+        self._family = family_in(self._model.directory, self._model.model_id, self._model.pipeline)
         self._loaded = load_pipeline(self._model, stage)
         return self._loaded.footprint
 
