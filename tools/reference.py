@@ -1,4 +1,4 @@
-"""Write the reference pages of resources, settings, metrics and commands from the code that defines them, or check them."""
+"""Write the reference pages from the code that defines what they tell, or check them."""
 
 import argparse
 import sys
@@ -14,12 +14,14 @@ from pydantic_settings import BaseSettings
 
 from stoker_cli.main import stoker
 from stoker_contracts import names
+from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.resources.conditions import ConditionType, Reason
 from stoker_operator.app.settings import Settings as OperatorSettings
 from stoker_orchestrator.app.metrics import Metrics as OrchestratorMetrics
 from stoker_orchestrator.app.settings import Settings as OrchestratorSettings
 from stoker_worker.app.metrics import Metrics as WorkerMetrics
 from stoker_worker.app.settings import Settings as WorkerSettings
+from stoker_worker.engine.families import DISTILLED, FAMILIES, Family
 from tools.crds import model_deployment_crd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +125,54 @@ def families(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str, .
             yield each, tuple(getattr(each, "_labelnames", ()) or getattr(collector, "_labelnames", ()))
 
 
+def model_families() -> str:
+    """What the worker knows of each family of models."""
+    words = (
+        "A model's family is told by the class that its `model_index.json` names. A worker refuses sides that it cannot make.\n\n"
+        "*Steps* count where a job asks for 0. Longer prompts than *tokens* are cut. *Together*: jobs with equal settings run in\n"
+        "one call. *Leaves*: a picture whose caller is gone is taken out of a running call; else it is finished and dropped.\n"
+        "Other models of diffusers are loaded by its `AutoPipeline` classes and make one picture at a time.\n"
+    )
+    head = ("family", "pipelines", "classes", "sides divisible by", "steps", "tokens", "frames", "format", "together", "leaves")
+    few = (
+        "Models whose id has these words run without guidance, whatever a job asks for.\n\n"
+        f"{_table(('words in the id', 'steps', 'tokens'), _distilled())}"
+    )
+    return f"{_GENERATED}# Families of models\n\n{words}\n{_table(head, _families())}\n## Distilled models\n\n{few}"
+
+
+def _families() -> Iterator[tuple[str, ...]]:
+    for each in FAMILIES:
+        leaving = [pipeline.value for pipeline, kind in each.kinds.items() if kind.rows is not None]
+        yield (
+            each.name,
+            ", ".join(pipeline.value for pipeline in each.kinds),
+            ", ".join(f"`{name}`" for name in each.classes),
+            str(each.side_multiple),
+            str(each.default_steps),
+            str(each.prompt_tokens or "no prompt"),
+            _frames(each),
+            ", ".join([each.dtype, *(f"{part} in float32" for part in each.float32)]),
+            "yes" if each.batches else "no",
+            ", ".join(leaving) or "no",
+        )
+
+
+def _frames(family: Family) -> str:
+    if family.frames is not None:
+        return f"{family.frames} ({family.frame_step} × n + 1)"
+    return "as many as the model was made for" if Pipeline.IMAGE_TO_VIDEO in family.kinds else "1"
+
+
+def _distilled() -> Iterator[tuple[str, ...]]:
+    for marks, changes in DISTILLED:
+        yield (
+            ", ".join(f"`{mark}`" for mark in marks),
+            str(changes["default_steps"]),
+            str(changes.get("prompt_tokens", "the family's")),
+        )
+
+
 def commands() -> str:
     """What each command of `stoker` says about itself."""
     context = click.Context(stoker, info_name="stoker", terminal_width=_TERMINAL, **stoker.context_settings)
@@ -145,6 +195,7 @@ def rendered() -> dict[Path, str]:
         PLACE / "settings.md": settings(),
         PLACE / "metrics.md": metrics(),
         PLACE / "cli.md": commands(),
+        PLACE / "families.md": model_families(),
     }
 
 

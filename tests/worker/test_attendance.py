@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine.attendance import Attendance
+from stoker_worker.engine.batch import row_tensors
+from stoker_worker.engine.families import family_of
 from stoker_worker.engine.protocol import CancelledError
 
 ROWS = 5
@@ -76,3 +79,19 @@ def test_nothing_is_taken_out_of_a_call_that_does_not_hand_out_all_of_a_row() ->
 def test_a_call_without_callers_ends(row_tensors: tuple[str, ...] | None) -> None:
     with pytest.raises(CancelledError):
         call(attendance(Callers({0, 1}, {2, 3}, {4}), row_tensors))
+
+
+class StableDiffusionPipeline:
+    """Like diffusers' class of this name, as far as leaving goes."""
+
+    def __init__(self, *, embeds_guidance: bool = False, shares_noise: bool = False) -> None:
+        self.unet = SimpleNamespace(config={"time_cond_proj_dim": 256 if embeds_guidance else None})
+        self.scheduler = SimpleNamespace(noise_sampler=None) if shares_noise else SimpleNamespace()
+
+
+def test_rows_stay_where_something_of_them_would_be_left_behind() -> None:
+    family = family_of("", Pipeline.TEXT_TO_IMAGE, "StableDiffusionPipeline")
+    pipes = [StableDiffusionPipeline(), StableDiffusionPipeline(embeds_guidance=True), StableDiffusionPipeline(shares_noise=True)]
+
+    assert [row_tensors(pipe, family) for pipe in pipes] == [("prompt_embeds",), None, None]
+    assert row_tensors(SimpleNamespace(scheduler=None), family) is None

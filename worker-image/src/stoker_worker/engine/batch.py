@@ -19,8 +19,7 @@ def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps)
 
 
 def _together(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
-    kind = next((kind for kind in family.kinds.values() if kind.name == type(loaded.pipe).__name__), None)
-    attendance = Attendance(steps, _generators(loaded, family, rows), None if kind is None else kind.rows)
+    attendance = Attendance(steps, _generators(loaded, family, rows), row_tensors(loaded.pipe, family))
     pictures = _called(loaded, family, rows, attendance)
     made: list[Made | EngineError] = [CancelledError("the caller is gone") for _ in rows]
     for row, picture in zip(attendance.computed, pictures, strict=True):
@@ -52,6 +51,19 @@ def _called(loaded: Loaded, family: Family, rows: Sequence[Row], attendance: Att
         result = loaded.pipe(**{key: value for key, value in call.items() if key in loaded.accepted})
         tensor = result.frames if hasattr(result, "frames") else result.images.unsqueeze(1)
         return list(pixels(loaded.torch, tensor))
+
+
+def row_tensors(pipe: Any, family: Family) -> tuple[str, ...] | None:
+    """The tensors by which rows can leave a call of `pipe`; None where something of them would stay behind.
+
+    That is so with a denoiser that takes guidance as an embedding (diffusers keeps ``timestep_cond`` to itself) and with schedulers
+    that have a source of noise for the whole batch.
+    """
+    denoiser = getattr(pipe, "unet", None)
+    embeds_guidance = denoiser is not None and denoiser.config.get("time_cond_proj_dim") is not None
+    if embeds_guidance or hasattr(pipe.scheduler, "noise_sampler"):
+        return None
+    return next((kind.rows for kind in family.kinds.values() if kind.name == type(pipe).__name__), None)
 
 
 def _generators(loaded: Loaded, family: Family, rows: Sequence[Row]) -> list[Any]:

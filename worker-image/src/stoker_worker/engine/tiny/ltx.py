@@ -23,7 +23,7 @@ def build() -> LTXPipeline:
             decoder_inject_noise=(False,) * 5,
             upsample_residual=(False,) * 4,
             upsample_factor=(1,) * 4,
-            timestep_conditioning=False,
+            timestep_conditioning=True,
             patch_size=1,
             patch_size_t=1,
             encoder_causal=True,
