@@ -72,6 +72,7 @@ def test_a_field_out_of_its_range_is_refused_by_name(request_type: type[Job], fi
         (TextToImage(prompt="p", num_images_per_prompt=5), None, "at most 4"),
         (TextToImage(prompt="p", width=1024, height=1024, num_images_per_prompt=2), None, "at most 1048576"),
         (ImageToImage(prompt="p", strength=0.1, num_inference_steps=5), (512, 512), "at least 1"),
+        (ImageToImage(prompt="p", strength=0.001, num_inference_steps=0), (512, 512), "strength is 0.001; with the 50 steps"),
         (ImageToImage(prompt="p", num_inference_steps=2), (510, 512), "divisible by 8"),
         (ImageToVideo(width=2048, height=1024), None, "at most 1048576"),
     ],

@@ -123,8 +123,12 @@ class JobLimits(BaseModel):
         steps = getattr(job, "num_inference_steps", 0)
         if steps > self.max_steps:
             return f"num_inference_steps is {steps}; this model takes at most {self.max_steps}"
-        if isinstance(job, ImageToImage) and steps > 0 and int(steps * job.strength) < 1:
+        if not isinstance(job, ImageToImage):
+            return None
+        if steps > 0 and int(steps * job.strength) < 1:
             return f"strength × num_inference_steps is {job.strength * steps:g}; it must be at least 1"
+        if int(self.max_steps * job.strength) < 1:
+            return f"strength is {job.strength:g}; with the {self.max_steps} steps that this model takes at most it must be larger"
         return None
 
     def _refuse_size(self, width: int, height: int) -> str | None:
