@@ -199,3 +199,17 @@ def test_images_of_other_sizes_are_not_put_together(engines: Engines, family: st
     assert small.image is not None
 
     assert engine.key(small) != engine.key(replace(small, image=small.image.resize((128, 64))))
+
+
+@pytest.mark.parametrize(("family", "limit"), [("sd15", 77), ("sdxl", 77), ("sd3", 256), ("flux", 512)])
+def test_a_prompt_that_is_cut_is_told_by_its_length_alone(
+    engines: Engines, caplog: pytest.LogCaptureFixture, family: str, limit: int
+) -> None:
+    caplog.set_level("INFO", "stoker_worker")
+    fits, long = "secret " * (limit // 7), "secret " * (limit // 5)
+    run(engines(family, T2I), [row(T2I, 1, prompt=prompt, num_inference_steps=1) for prompt in (fits, long)])
+    told = [record.getMessage() for record in caplog.records]
+
+    assert len(told) == 1
+    assert f"is cut to {limit}" in told[0]
+    assert "secret" not in told[0]

@@ -8,11 +8,13 @@ from stoker_worker.engine.attendance import Attendance
 from stoker_worker.engine.families import Family
 from stoker_worker.engine.pipeline import Loaded
 from stoker_worker.engine.pixels import pixels
+from stoker_worker.engine.prompts import tell_cuts
 from stoker_worker.engine.protocol import CancelledError, EngineError, Made, Row, Steps
 
 
 def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
     """Make the rows, each with a generator of its own, so that none depends on its neighbours."""
+    tell_cuts(loaded.pipe, family, rows)
     if family.batches:
         return _together(loaded, family, rows, steps)
     return _in_turn(loaded, family, rows, steps)
