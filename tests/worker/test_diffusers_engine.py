@@ -148,3 +148,11 @@ def test_a_model_id_cannot_lead_out_of_the_model_directory(tmp_path: Path) -> No
 
     with pytest.raises(FatalEngineError, match="missing"):
         find_model(inside, "../outside")
+
+
+def test_rows_have_keys_before_the_model_is_loaded(tmp_path: Path) -> None:
+    engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "stabilityai/sdxl-turbo", tmp_path, "cpu"))
+    job = JOBS[Pipeline.TEXT_TO_IMAGE]
+
+    assert engine.key(Row(job, 1)) == engine.key(Row(job, 2))
+    assert engine.key(Row(job, 1)) != engine.key(Row(job.model_copy(update={"width": 128}), 1))
