@@ -89,7 +89,7 @@ def samples(latencies: Sequence[float], failed: int = 0) -> list[Sample]:
     return found + [Sample("job", now, now, now, Reply(failure=Failure("HTTP 500", "no")))] * failed
 
 
-def result(latencies: Sequence[float], failed: int = 0, load: float = 2.0, peak: int = 2**30, **others: Any) -> Result:
+def result(latencies: Sequence[float], failed: int = 0, loaded: float = 2.0, peak: int = 2**30, **others: Any) -> Result:
     """The result of a run in this process."""
     chosen = options(**others)
     held = Held(allocated=2**29, reserved=2**29)
@@ -98,7 +98,7 @@ def result(latencies: Sequence[float], failed: int = 0, load: float = 2.0, peak:
         made=datetime(2026, 1, 1, tzinfo=UTC),
         target=Target(place="in-process", pipeline=Pipeline.TEXT_TO_IMAGE, model_id="org/model", devices=("a card",)),
         settings=chosen.settings(chosen.kinds(Pipeline.TEXT_TO_IMAGE, batched=False)),
-        load=ModelLoad(seconds=load, stages={"weights": load}),
+        load=ModelLoad(seconds=loaded, stages={"weights": loaded}),
         memory=Memory(of="cuda", loaded=held, peak=Held(allocated=peak, reserved=peak)),
         figures=figures(samples(latencies, failed)),
     )

@@ -81,7 +81,7 @@ def test_few_jobs_say_nothing_and_a_few_more_say_nothing_of_the_tail() -> None:
 
 
 def test_what_was_measured_once_has_a_ratio_and_no_verdict() -> None:
-    found = compared(result([0.1], load=2, peak=2**30), result([0.1], load=3, peak=2**31))
+    found = compared(result([0.1], loaded=2, peak=2**30), result([0.1], loaded=3, peak=2**31))
 
     assert (found[Measure.LOAD].ratio, found[Measure.LOAD].verdict) == (1.5, Verdict.ONCE)
     assert (found[Measure.MEMORY].ratio, found[Measure.MEMORY].verdict) == (2, Verdict.ONCE)

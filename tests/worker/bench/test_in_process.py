@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.worker import ExitReason
 from stoker_worker.bench.document import Held, Result
 from stoker_worker.bench.failure import BenchError
 from stoker_worker.bench.in_process import Stop, Subject, measure
@@ -27,7 +28,7 @@ from stoker_worker.engine.protocol import (
     StageHook,
     Steps,
 )
-from stoker_worker.engine.stub import FRAMES, ExitReason, StubEngine, StubScript
+from stoker_worker.engine.stub import FRAMES, StubEngine, StubScript
 from tests.support.bench import SMALL, Quiet, options
 
 

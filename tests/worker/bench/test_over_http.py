@@ -1,0 +1,300 @@
+"""A worker or an orchestrator behind a URL."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from aiohttp import web
+from PIL import Image
+from pydantic import SecretStr
+
+from stoker_contracts.names import HEADER_COLD_START
+from stoker_contracts.pipelines import Pipeline
+from stoker_worker.app.metrics import Metrics
+from stoker_worker.app.scheduler import Scheduler
+from stoker_worker.app.server import create_app
+from stoker_worker.app.settings import Settings
+from stoker_worker.bench.document import Result
+from stoker_worker.bench.failure import BenchError
+from stoker_worker.bench.options import Options
+from stoker_worker.bench.over_http import Server, measure
+from stoker_worker.bench.pictures import picture_file
+from stoker_worker.bench.plan import Load
+from stoker_worker.engine.stub import FRAMES, StubEngine, StubScript
+from tests.support.bench import SMALL, Quiet, in_virtual_time, options
+from tests.support.fleet import model
+from tests.support.orchestrator import world
+
+T2I, I2I, I2V = Pipeline.TEXT_TO_IMAGE, Pipeline.IMAGE_TO_IMAGE, Pipeline.IMAGE_TO_VIDEO
+VERSION = {"pipeline": "text-to-image", "model_id": "org/model", "version": "0.1.0"}
+DONE = {"images": [{"url": "data:image/png;base64,AAAA", "seed": 1}]}
+
+
+@asynccontextmanager
+async def worker(pipeline: Pipeline = T2I, **others: Any) -> AsyncIterator[Server]:
+    """A stub worker; what sends jobs to it may have a token."""
+    settings = Settings(pipeline=pipeline, model_id="org/model", engine="stub", capacity=8, **others)
+    engine, metrics = StubEngine(StubScript(step_seconds=0.001)), Metrics()
+    scheduler = Scheduler(engine, settings.capacity, metrics, lambda _: None)
+    scheduler.start()
+    yield Server("http://worker", transport=httpx2.ASGITransport(create_app(settings, engine, scheduler, metrics)))
+
+
+async def run(server: Server, chosen: Options | None = None, pipeline: Pipeline | None = None, of: str | None = None) -> Result:
+    return await measure(server, pipeline, of, chosen or options(), Quiet())
+
+
+class Scripted:
+    """A worker that answers jobs by their number, and remembers what it was sent."""
+
+    def __init__(self, *answers: Callable[[], httpx2.Response], health: tuple[str, ...] = ("IDLE",), hardware: Any = None) -> None:
+        self._answers = answers
+        self._service = {"/version": VERSION, "/hardware/info": hardware}
+        self._health = list(health)
+        self.jobs: list[httpx2.Request] = []
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/health":
+            return httpx2.Response(200, json={"status": self._health.pop(0) if len(self._health) > 1 else self._health[0]})
+        if request.method == "GET":
+            content = self._service.get(request.url.path)
+            return httpx2.Response(404, json={}) if content is None else httpx2.Response(200, json=content)
+        self.jobs.append(request)
+        return self._answers[(len(self.jobs) - 1) % len(self._answers)]()
+
+    @property
+    def server(self) -> Server:
+        return Server("http://worker", transport=httpx2.MockTransport(self))
+
+
+def saying(content: Any = None, status: int = 200, **headers: str) -> Callable[[], httpx2.Response]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda: httpx2.Response(status, json=content or DONE, headers=named)
+
+
+def raising(error: Exception) -> Callable[[], httpx2.Response]:
+    def fail() -> httpx2.Response:
+        raise error
+
+    return fail
+
+
+async def test_a_worker_tells_its_load_and_where_time_goes() -> None:
+    async with worker() as server:
+        found = await run(server, options(Load(runs=12, concurrency=3), warmup=2))
+
+    assert (found.target.place, found.target.model_id, found.target.pipeline) == ("worker", "org/model", T2I)
+    assert (found.figures.counts.done, found.figures.counts.failed, found.figures.pictures) == (12, 0, 12)
+    assert {name: stage.count for name, stage in found.figures.stages.items()} == {"queue": 12, "inference": 12, "encode": 12}
+    assert found.figures.stages["inference"].mean >= 1
+    assert found.load is not None
+    assert set(found.load.stages) == {"weights"}
+    assert len(found.warmup.milliseconds) == 2
+    assert found.figures.late is None
+
+
+@pytest.mark.parametrize("form", ["frames", "mp4"])
+async def test_frames_of_a_video_are_counted_in_either_form(form: str) -> None:
+    async with worker(I2V) as server:
+        found = await run(server, options(Load(runs=2), fields={**SMALL, "output_format": form}))
+
+    assert (found.target.pipeline, found.figures.counts.done, found.figures.pictures) == (I2V, 2, 2 * FRAMES)
+
+
+async def test_an_image_job_carries_a_made_picture_or_the_given_one(tmp_path: Path) -> None:
+    Image.new("RGB", (48, 24), "red").save(file := tmp_path / "in.png")
+    fields = {"num_inference_steps": 4}
+    async with worker(I2I) as server:
+        made = await run(server, options(Load(runs=2), fields=fields))
+        given = await run(server, options(Load(runs=2), fields=fields, image=file))
+
+    assert made.figures.counts.done == given.figures.counts.done == 2
+
+
+async def test_a_picture_that_workers_refuse_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    (file := tmp_path / "in.png").write_bytes(b"no picture")
+    async with worker(I2I) as server:
+        with pytest.raises(BenchError, match="--image: the image cannot be read"):
+            await run(server, options(image=file))
+
+
+async def test_a_batch_is_one_job_with_so_many_images() -> None:
+    async with worker() as server:
+        found = await run(server, options(Load(runs=3), batch_size=4))
+
+    assert (found.figures.counts.done, found.figures.pictures) == (3, 12)
+
+
+async def test_a_batch_of_videos_is_refused() -> None:
+    async with worker(I2V) as server:
+        with pytest.raises(BenchError, match="a job is one video; --concurrency sends several"):
+            await run(server, options(batch_size=2))
+
+
+def test_failures_are_counted_by_kind_and_the_others_go_on() -> None:
+    busy = {"detail": {"msg": "worker is full"}, "error": {"message": "worker is full", "type": "worker_full"}}
+    scripted = Scripted(
+        saying(), saying(busy, 500), raising(httpx2.ReadError("gone")), raising(httpx2.ConnectError("refused")),
+        saying({"images": []}),
+    )  # fmt: skip
+    found = in_virtual_time(run(scripted.server, options(Load(runs=10, concurrency=2), warmup=0)))
+
+    assert (found.figures.counts.done, found.figures.counts.failed) == (2, 8)
+    assert {each.kind: (each.count, each.example) for each in found.figures.errors} == {
+        "HTTP 500 worker_full": (2, "worker is full"),
+        "connection": (4, "the connection broke before the answer was whole (ReadError)"),
+        "broken answer": (2, "0 of 1 pictures came back"),
+    }
+
+
+def test_a_job_without_an_answer_in_time_is_a_timeout() -> None:
+    async def silent(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET":
+            return await Scripted()(request)
+        await asyncio.sleep(1000)
+        raise AssertionError
+
+    server = Server("http://worker", transport=httpx2.MockTransport(silent))
+    found = in_virtual_time(run(server, options(Load(runs=3), timeout=7, warmup=1)))
+
+    assert [(each.kind, each.count, each.example) for each in found.figures.errors] == [("timeout", 3, "no answer within 7 s")]
+    assert (found.warmup.failed, found.figures.seconds) == (1, 21)
+
+
+async def test_cold_starts_and_waits_are_read_from_the_answers() -> None:
+    scripted = Scripted(saying(stoker_cold_start="true", stoker_queue_ms="900"), saying(stoker_queue_ms="2"))
+    found = await run(scripted.server, options(Load(runs=4), warmup=1))
+
+    assert (found.warmup.cold_starts, found.figures.cold_starts) == (1, 2)
+    assert found.figures.queue is not None
+    assert (found.figures.queue.count, found.figures.queue.max) == (4, 900)
+    assert HEADER_COLD_START == "Stoker-Cold-Start"
+
+
+async def test_every_job_names_the_model_and_has_a_seed_of_its_own() -> None:
+    scripted = Scripted(saying())
+    await run(scripted.server, options(Load(runs=3), warmup=0, seed=5))
+    bodies = [httpx2.Response(200, content=job.content).json() for job in scripted.jobs]
+
+    assert [body["seed"] for body in bodies] == [5, 6, 7]
+    assert {body["model_id"] for body in bodies} == {"org/model"}
+    assert bodies[0].keys() == {"prompt", "width", "height", "num_inference_steps", "model_id", "seed"}
+
+
+async def test_the_token_is_sent_and_shown_nowhere() -> None:
+    async with worker(auth_token=SecretStr("s3cret")) as server:
+        with pytest.raises(BenchError, match="A token is asked for"):
+            await run(server)
+        known = Server(server.url, "s3cret", server.transport)
+        found = await run(known)
+
+    assert found.figures.counts.done == 10
+    assert "s3cret" not in found.model_dump_json() + repr(known)
+
+
+async def test_a_refusal_that_every_job_would_meet_ends_it_at_once() -> None:
+    async with worker() as server:
+        with pytest.raises(
+            BenchError, match=r"The job is refused \(HTTP 400 invalid_request\): width and height must be divisible by 8"
+        ):
+            await run(server, options(fields={**SMALL, "width": 65}))
+
+
+async def test_a_busy_server_at_the_warm_up_ends_nothing() -> None:
+    found = await run(Scripted(saying({}, 429), saying()).server, options(Load(runs=1), warmup=1))
+
+    assert (found.warmup.failed, found.figures.counts.done) == (1, 1)
+
+
+def test_a_worker_that_loads_is_waited_for() -> None:
+    scripted = Scripted(saying(), health=("LOADING", "LOADING", "IDLE"))
+    assert in_virtual_time(run(scripted.server, options(Load(runs=1)))).figures.counts.done == 1
+
+
+def test_a_worker_that_never_loads_is_given_up() -> None:
+    server = Scripted(saying(), health=("LOADING",)).server
+    with pytest.raises(BenchError, match="The worker has not loaded its model within 30 s"):
+        in_virtual_time(run(server, options(timeout=30)))
+
+
+async def test_a_worker_that_has_failed_is_told() -> None:
+    with pytest.raises(BenchError, match="The worker has failed; its log says why"):
+        await run(Scripted(saying(), health=("ERROR",)).server)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "of", "words"),
+    [
+        (I2V, None, "The worker there serves text-to-image, not image-to-video."),
+        (None, "org/other", "The worker there has org/model, not org/other."),
+    ],
+)
+async def test_another_worker_than_the_asked_one_is_told(pipeline: Pipeline | None, of: str | None, words: str) -> None:
+    with pytest.raises(BenchError) as error:
+        await run(Scripted(saying()).server, None, pipeline, of)
+    assert error.value.message == words
+
+
+async def test_a_worker_with_cards_tells_their_names_and_what_is_taken() -> None:
+    card = {"name": "NVIDIA H200", "memory_total": 100, "memory_free": 40}
+    scripted = Scripted(saying(), hardware={"gpu_info": {"0": card, "1": card}})
+    found = await run(scripted.server)
+
+    assert found.target.devices == ("NVIDIA H200", "NVIDIA H200")
+    assert found.memory is not None
+    assert (found.memory.of, found.memory.loaded.allocated) == ("device", 120)
+
+
+@pytest.mark.parametrize("error", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow")])
+async def test_nobody_at_the_url_is_told_in_one_sentence(error: Exception) -> None:
+    def fail(_: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    with pytest.raises(BenchError, match=r"^Nobody answers at that URL\. "):
+        await run(Server("http://nobody", transport=httpx2.MockTransport(fail)))
+
+
+async def test_somebody_else_at_the_url_is_told() -> None:
+    elsewhere = httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>"))
+
+    with pytest.raises(BenchError, match=r"neither a worker nor an orchestrator \(HTTP 200\)"):
+        await run(Server("http://elsewhere", transport=elsewhere))
+
+
+async def picture(_: web.Request) -> web.StreamResponse:
+    return web.json_response(DONE)
+
+
+async def test_an_orchestrator_is_measured_with_what_its_answers_say_of_the_line() -> None:
+    async with world(model("m"), model("n")) as here:
+        await here.worker("m-1", picture, capacity=2)
+        found = await run(Server(here.url), options(Load(runs=6, concurrency=2)), of="org/m")
+
+    assert (found.target.place, found.target.model_id, found.figures.counts.done) == ("orchestrator", "org/m", 6)
+    assert found.figures.queue is not None
+    assert found.figures.queue.count == 6
+    assert (found.load, found.memory, found.figures.stages) == (None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ("org/x", "There is no org/x for text-to-image at that URL. There are: org/m, org/n."),
+        (None, "Name one text-to-image model with --model-id. There are: org/m, org/n."),
+    ],
+)
+async def test_a_model_that_an_orchestrator_does_not_have_is_told_with_those_that_it_has(of: str | None, words: str) -> None:
+    async with world(model("m"), model("n")) as here:
+        with pytest.raises(BenchError) as error:
+            await run(Server(here.url), of=of)
+    assert error.value.message == words
+
+
+def test_the_made_picture_is_a_png_of_the_asked_size() -> None:
+    with Image.open(io.BytesIO(picture_file((96, 40), None))) as made:
+        assert (made.format, made.size) == ("PNG", (96, 40))
