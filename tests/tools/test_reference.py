@@ -5,8 +5,7 @@ from collections.abc import Callable
 import click
 import pytest
 
-from stoker_cli.main import stoker
-from tools.reference import commands, metrics, model_families, resources, settings
+from tools.reference import PROGRAMS, commands, metrics, model_families, resources, settings
 
 
 @pytest.mark.parametrize("page", [resources, settings, metrics, model_families])
@@ -21,10 +20,10 @@ def test_every_command_and_every_option_is_in_the_reference_with_words() -> None
     page = commands()
 
     assert {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")} == {
-        "stoker",
-        *(f"stoker {name}" for name in stoker.commands),
+        *PROGRAMS,
+        *(f"{program} {name}" for program, group in PROGRAMS.items() for name in group.commands),
     }
-    for command in stoker.commands.values():
+    for command in (command for group in PROGRAMS.values() for command in group.commands.values()):
         for parameter in command.params:
             assert max(parameter.opts, key=len).upper() in page.upper()
             assert parameter.help if isinstance(parameter, click.Option) else True

@@ -123,6 +123,8 @@ def test_a_mix_is_read_from_a_file(tmp_path: Path) -> None:
         ((*STUB, "--output-format", "mp4"), "the job: text-to-image has no field output_format"),
         ((*STUB, "--optimization", "magic"), "optimization: unknown switches"),
         ((*STUB, "--runs", "0"), "0 is not in the range x>=1"),
+        ((*STUB, "--json", "/nowhere/a.json"), "/nowhere/a.json cannot be written"),
+        ((*STUB, "--json", "/"), "/ cannot be written"),
         (("run", "--model-id", "m", "--model-dir", "/nowhere"), "the weights of m are missing"),
     ],
 )
@@ -193,6 +195,26 @@ async def test_ctrl_c_ends_a_run_in_this_process_and_shows_what_was_measured() -
 
     assert (code, found["interrupted"]) == (130, True)
     assert len(found["warmup"]["milliseconds"]) == 1
+
+
+async def test_ctrl_c_while_the_model_loads_ends_with_a_sentence() -> None:
+    async with started("stoker_worker.bench", *STUB, STUB_SCRIPT='{"load_seconds": 600}') as process:
+        assert process.stderr is not None
+        assert (await process.stderr.readline()).startswith(b"loading")
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+
+    assert (process.returncode, out) == (130, b"")
+    assert err == b"Stopped before anything was measured.\n"
+
+
+async def test_what_the_command_lacks_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rich.py").write_text("raise ModuleNotFoundError('no rich', name='rich')")
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    async with started("stoker_worker.bench", "--help", PYTHONPATH=path) as process:
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+
+    assert (process.returncode, err) == (2, b"Error: rich is not installed here. Install stoker-worker[bench].\n")
 
 
 async def test_ctrl_c_ends_a_run_over_http_and_shows_what_was_measured(tmp_path: Path) -> None:

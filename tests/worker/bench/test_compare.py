@@ -74,6 +74,14 @@ def test_much_noise_hides_a_small_difference() -> None:
     assert verdicts(result(runs(0.1, 10, 1, noise=0.5)), result(runs(0.11, 10, 2, noise=0.5)))["mean"] == "within noise"
 
 
+def test_a_disturbance_in_a_part_of_a_run_is_noise_though_many_jobs_felt_it() -> None:
+    calm = runs(0.1, 300, seed=1)
+    disturbed = runs(0.1, 300, seed=2)
+    disturbed[100:115] = [each * 5 for each in disturbed[100:115]]
+
+    assert verdicts(result(calm), result(disturbed))["mean"] == "within noise"
+
+
 def test_few_jobs_say_nothing_and_a_few_more_say_nothing_of_the_tail() -> None:
     assert {verdicts(result([0.1] * 4), result([0.2] * 4))[name] for name in LATENCIES} == {"too few to tell"}
     found = verdicts(result([0.1] * 19), result([0.2] * 19))

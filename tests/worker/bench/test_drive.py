@@ -142,6 +142,26 @@ def test_callers_that_nobody_answers_pause() -> None:
     in_virtual_time(go())
 
 
+def test_the_time_that_it_takes_to_look_at_an_answer_is_in_no_latency() -> None:
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        looked: list[int] = []
+
+        def look(_: Planned, number: int) -> Reply:
+            loop.hold(5)
+            looked.append(number)
+            return Reply(pictures=1)
+
+        run = Run(Server(1), look, lambda _: None, asyncio.Event())
+        await run.drive(planned((kind(),), load := Load(runs=2), 0), load)
+
+        assert looked == [0, 1]
+        assert latencies(run.samples) == [1, 1]
+
+    in_virtual_time(go())
+
+
 def test_everybody_who_listens_hears_of_each_job() -> None:
     async def go() -> None:
         heard: list[Sample] = []

@@ -12,6 +12,7 @@ from PIL import Image
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
+from stoker_worker.bench import in_process
 from stoker_worker.bench.document import Held, Result
 from stoker_worker.bench.failure import BenchError
 from stoker_worker.bench.in_process import Stop, Subject, measure
@@ -109,11 +110,17 @@ def test_an_image_job_gets_a_made_picture_of_its_size_or_the_given_one(tmp_path:
     assert [image.size for image in sizes if image is not None] == [(64, 64), (48, 24)]
 
 
-@pytest.mark.parametrize("form", ["frames", "mp4"])
-def test_frames_of_a_video_are_counted_whichever_way_it_is_encoded(form: str) -> None:
-    found = run(Watched(), options(Load(runs=2), fields={**SMALL, "output_format": form}), Pipeline.IMAGE_TO_VIDEO)
+@pytest.mark.parametrize(("form", "encoded"), [("frames", ["png"] * 2 * FRAMES), ("mp4", ["mp4"] * 2)])
+def test_frames_of_a_video_are_counted_and_encoded_in_the_asked_form(
+    form: str, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(in_process, "encode_png", lambda _: seen.append("png"))
+    monkeypatch.setattr(in_process, "encode_mp4", lambda *_: seen.append("mp4"))
+    found = run(Watched(), options(Load(runs=2), warmup=0, fields={**SMALL, "output_format": form}), Pipeline.IMAGE_TO_VIDEO)
 
     assert (found.figures.counts.done, found.figures.pictures) == (2, 2 * FRAMES)
+    assert seen == encoded
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A worker or an orchestrator behind a URL."""
 
 import asyncio
-import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 
 from stoker_contracts.names import HEADER_COLD_START
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.worker import GpuInfo, HardwareInfo
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import Scheduler
 from stoker_worker.app.server import create_app
@@ -23,7 +23,6 @@ from stoker_worker.bench.document import Result
 from stoker_worker.bench.failure import BenchError
 from stoker_worker.bench.options import Options
 from stoker_worker.bench.over_http import Server, measure
-from stoker_worker.bench.pictures import picture_file
 from stoker_worker.bench.plan import Load
 from stoker_worker.engine.stub import FRAMES, StubEngine, StubScript
 from tests.support.bench import SMALL, Quiet, in_virtual_time, options
@@ -241,8 +240,9 @@ async def test_another_worker_than_the_asked_one_is_told(pipeline: Pipeline | No
 
 
 async def test_a_worker_with_cards_tells_their_names_and_what_is_taken() -> None:
-    card = {"name": "NVIDIA H200", "memory_total": 100, "memory_free": 40}
-    scripted = Scripted(saying(), hardware={"gpu_info": {"0": card, "1": card}})
+    card = GpuInfo(id="GPU-1", name="NVIDIA H200", memory_total=100, memory_free=40, major=9, minor=0)
+    info = HardwareInfo(pipeline="text-to-image", model_id="org/model", gpu_info={"0": card, "1": card})
+    scripted = Scripted(saying(), hardware=info.model_dump())
     found = await run(scripted.server)
 
     assert found.target.devices == ("NVIDIA H200", "NVIDIA H200")
@@ -293,8 +293,3 @@ async def test_a_model_that_an_orchestrator_does_not_have_is_told_with_those_tha
         with pytest.raises(BenchError) as error:
             await run(Server(here.url), of=of)
     assert error.value.message == words
-
-
-def test_the_made_picture_is_a_png_of_the_asked_size() -> None:
-    with Image.open(io.BytesIO(picture_file((96, 40), None))) as made:
-        assert (made.format, made.size) == ("PNG", (96, 40))

@@ -83,7 +83,8 @@ def test_several_kinds_have_a_spread_each_and_one_alone_has_none_of_its_own() ->
 
 
 def test_queue_times_and_cold_starts_come_from_the_answers() -> None:
-    found = figures([Sample("job", 0, 0, 1, Reply(1, queue_ms=7, cold=True)), Sample("job", 0, 0, 1, Reply(1))])
+    refused = Sample("job", 0, 0, 1, Reply(failure=Failure("HTTP 503"), queue_ms=9000))
+    found = figures([Sample("job", 0, 0, 1, Reply(1, queue_ms=7, cold=True)), Sample("job", 0, 0, 1, Reply(1)), refused])
 
     assert found.queue is not None
     assert (found.queue.count, found.queue.max, found.cold_starts) == (1, 7, 1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker_worker.bench.document import Figures, Result
-from stoker_worker.bench.summary import thinned
+from stoker_worker.bench.summary import PIECES, thinned
 
 LEAST_EFFECT = 0.02
 """Smaller differences are called noise: a clock's frequency or a neighbour moves a mean by as much from run to run."""
@@ -100,9 +100,16 @@ def _latency(measure: Measure, one: Figures, two: Figures, of: Callable[[_Values
 
 
 def _drawn(values: _Values, chance: np.random.Generator) -> _Values:
-    """Samples of `values` with replacement: draws × count (bootstrap)."""
+    """Runs put together of pieces of this one, by chance: draws × count (circular block bootstrap, Politis and Romano 1992).
+
+    Pieces, because neighbours are alike: a job that waited long stood in a line with others. One by one they would seem to be as
+    many witnesses, and every disturbance of a run would look certain.
+    """
     kept = np.array(thinned(list(values), _VALUES))
-    return kept[chance.integers(0, len(kept), size=(_DRAWS, len(kept)))]
+    length = -(-len(kept) // PIECES)
+    starts = chance.integers(0, len(kept), size=(_DRAWS, -(-len(kept) // length), 1))
+    drawn: _Values = kept[(starts + np.arange(length)) % len(kept)].reshape(_DRAWS, -1)
+    return drawn
 
 
 def _quantile(share: float) -> Callable[[_Values], _Values]:

@@ -11,7 +11,7 @@ from rich.text import Text
 from stoker_worker.bench.compare import Compared, Measure, Verdict, differences
 from stoker_worker.bench.compare import compare as compared
 from stoker_worker.bench.document import Result
-from stoker_worker.bench.files import read_result, write_json
+from stoker_worker.bench.files import checked_place, read_result, write_json
 from stoker_worker.bench.options import word
 from stoker_worker.bench.tables import milliseconds, number, seconds, show, size, table
 
@@ -43,13 +43,17 @@ class Comparison(BaseModel):
     help="What --fail-above looks at; may be repeated.  [default: mean, p50, p95, rate and failed]",
 )  # fmt: skip
 @click.option(
-    "--json", "place", metavar="FILE", help="Write the comparison for programs too; - is standard output, and alone there."
+    "--json",
+    "place",
+    metavar="FILE",
+    callback=checked_place,
+    help="Write the comparison for programs too; - is standard output, and alone there.",
 )
 def compare(first: Path, second: Path, fail_above: float | None, chosen: tuple[str, ...], place: str | None) -> None:
     """Say whether SECOND is faster than FIRST.
 
     Both are files of `stoker-bench run --json`. The ratio is the second divided by the first; behind it stands where it lies with
-    95 % confidence, as resampling each run tells (bootstrap).
+    95 % confidence, as resampling pieces of each run tells (block bootstrap).
 
     \b
     faster, slower   the interval is clear of 1 and the difference is 2 % or more

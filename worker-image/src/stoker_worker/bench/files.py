@@ -1,6 +1,7 @@
 """Files that are read and written: mixes, results."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def read_result(file: Path) -> Result:
         return Result.model_validate(content)
     except ValidationError:
         raise BenchError(message) from None
+
+
+def checked_place(_: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """For options that name where a document goes: it must be possible to write there, or minutes are measured for nothing."""
+    if value is None or value == "-":
+        return value
+    file = Path(value)
+    if file.is_dir() or not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        message = f"{value} cannot be written"
+        raise click.BadParameter(message, param=option)
+    return value
 
 
 def write_json(document: BaseModel, place: str) -> None:

@@ -46,7 +46,7 @@ class Server:
 
 
 class Sender:
-    """Sends jobs of one model. A job's bytes are made before the clock runs."""
+    """Sends jobs of one model. The pictures that go with them are made before the clock runs."""
 
     def __init__(self, client: httpx2.AsyncClient, found: Found, kinds: Sequence[Kind], options: Options) -> None:
         self._client = client
@@ -64,7 +64,7 @@ class Sender:
             return Failure("timeout", f"no answer within {self._timeout:g} s")
         except httpx2.ConnectError:
             return Failure(NO_CONNECTION, "nobody answers at that URL")
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             return Failure(NO_CONNECTION, f"the connection broke before the answer was whole ({type(error).__name__})")
 
     def judge(self, job: Planned, answer: httpx2.Response | Failure) -> Reply:

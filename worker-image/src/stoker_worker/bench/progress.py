@@ -39,7 +39,7 @@ class Lines:
 
     def say(self, words: str) -> None:
         """One line."""
-        self._console.print(words, markup=False)
+        self._console.print(words, markup=False, emoji=False)
 
     def begin(self, total: int | None) -> None:
         """Start to count."""
@@ -66,13 +66,13 @@ class Bar:
         self._failed = 0
         self._bar = Progress(
             TextColumn("{task.completed} jobs"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[failed]}", style="red"), console=console, transient=True,
+            TextColumn("{task.fields[failed]}", style="red"), console=console, transient=True, refresh_per_second=4,
         )  # fmt: skip
         self._task = self._bar.add_task("jobs", total=None, failed="", visible=False)
 
     def say(self, words: str) -> None:
         """One line above the bar."""
-        self._console.print(words, markup=False)
+        self._console.print(words, markup=False, emoji=False)
 
     def begin(self, total: int | None) -> None:
         """Show the bar."""

@@ -19,7 +19,7 @@ from stoker_worker.app.settings import Settings
 from stoker_worker.bench import in_process, over_http
 from stoker_worker.bench.document import Result
 from stoker_worker.bench.failure import BenchError
-from stoker_worker.bench.files import read_mix, write_json
+from stoker_worker.bench.files import checked_place, read_mix, write_json
 from stoker_worker.bench.options import Options
 from stoker_worker.bench.plan import Load
 from stoker_worker.bench.progress import view
@@ -126,7 +126,7 @@ _PRESSURE = _options(
                  help="With --url: how long a job may take, or a worker may load."),
 )  # fmt: skip
 _OUTPUT = _options(
-    click.option("--json", "place", metavar="FILE",
+    click.option("--json", "place", metavar="FILE", callback=checked_place,
                  help="Write the result for programs too; - is standard output, and alone there."),
     click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True,
                  help="What is printed: for people, or for programs as --json -."),
@@ -245,7 +245,7 @@ def _in_process(given: dict[str, Any], options: Options) -> Result:
 
 
 def _settings(given: dict[str, Any], pipeline: Pipeline, model_id: str) -> Settings:
-    """A worker's settings: what the options leave open comes from the environment, as for a worker. Raises BenchError."""
+    """A worker's settings; its memory budget and the stub's script come from the environment. Raises BenchError."""
     names = ("model_dir", "engine", "device", "optimization")
     try:
         return Settings(pipeline=pipeline, model_id=model_id, **{name: given[name] for name in names})

@@ -50,7 +50,7 @@ def table(*left: str, right: Sequence[str] = ()) -> Table:
 
 def show(what: RenderableType) -> None:
     """To standard output; as plain lines where that is no terminal."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if console.is_terminal:
         console.print(what)
         return

@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import ValidationError
 
+from stoker_contracts.capabilities import Capabilities
 from stoker_contracts.pipelines import Pipeline
-from stoker_contracts.worker import HealthState
+from stoker_contracts.worker import HardwareInfo, HealthState
 from stoker_worker.bench.answers import as_object
 from stoker_worker.bench.document import Held, ModelLoad
 from stoker_worker.bench.failure import BenchError
@@ -48,10 +50,12 @@ async def find(client: httpx2.AsyncClient, pipeline: Pipeline | None, model_id: 
     offered = await _ask(client, "capabilities")
     if HTTPStatus.UNAUTHORIZED in {offered.status_code, own.status_code}:
         raise unauthorized()
-    if "capabilities" not in as_object(offered):
+    try:
+        document = Capabilities.model_validate(as_object(offered))
+    except ValidationError:
         message = f"What answers there is neither a worker nor an orchestrator (HTTP {offered.status_code})."
-        raise BenchError(message)
-    return _orchestrator(as_object(offered), pipeline or Pipeline.TEXT_TO_IMAGE, model_id)
+        raise BenchError(message) from None
+    return _orchestrator(document, pipeline or Pipeline.TEXT_TO_IMAGE, model_id)
 
 
 def unauthorized() -> BenchError:
@@ -81,14 +85,9 @@ def _worker(content: Mapping[str, Any], pipeline: Pipeline | None, model_id: str
     return Found("worker", Pipeline(serves), has, str(content.get("version", "")))
 
 
-def _orchestrator(content: Mapping[str, Any], pipeline: Pipeline, model_id: str | None) -> Found:
-    offers = [
-        model
-        for capability in content["capabilities"]
-        if capability.get("pipeline") == pipeline
-        for model in capability.get("models", ())
-    ]
-    names = [str(model.get("model_id")) for model in offers]
+def _orchestrator(document: Capabilities, pipeline: Pipeline, model_id: str | None) -> Found:
+    of_pipeline = (capability for capability in document.capabilities if capability.pipeline is pipeline)
+    names = [model.model_id for capability in of_pipeline for model in capability.models]
     if model_id in names or (model_id is None and len(names) == 1):
         return Found("orchestrator", pipeline, model_id or names[0])
     there = f"There are: {', '.join(names)}." if names else "There is none at all."
@@ -144,11 +143,10 @@ async def cards(client: httpx2.AsyncClient) -> tuple[tuple[str, ...], Held | Non
     """Names of the worker's cards, and how much of their memory is taken by all who use them; nothing where it has none."""
     try:
         answer = await client.get("hardware/info", timeout=_QUICK)
-    except httpx2.TransportError:
+        found = HardwareInfo.model_validate(as_object(answer)).gpu_info.values()
+    except (httpx2.TransportError, ValidationError):
         return (), None
-    given = as_object(answer).get("gpu_info")
-    found = [card for card in given.values() if isinstance(card, Mapping)] if isinstance(given, Mapping) else []
     if not found:
         return (), None
-    taken = sum(int(card.get("memory_total", 0)) - int(card.get("memory_free", 0)) for card in found)
-    return tuple(str(card.get("name", "")) for card in found), Held(allocated=taken, reserved=taken)
+    taken = sum(card.memory_total - card.memory_free for card in found)
+    return tuple(card.name for card in found), Held(allocated=taken, reserved=taken)
