@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from stoker_worker.bench.document import Result as Document
 from stoker_worker.bench.main import stoker_bench
 from tests.support.ports import free_port
+from tests.support.stub_workers import StubWorkers
 
 STUB = ("run", "--engine", "stub", "--width", "64", "--height", "64")
 QUICK = {"STUB_SCRIPT": '{"step_seconds": 0}'}
@@ -218,27 +219,24 @@ async def test_what_the_command_lacks_is_told(tmp_path: Path) -> None:
 
 
 async def test_ctrl_c_ends_a_run_over_http_and_shows_what_was_measured(tmp_path: Path) -> None:
-    port = free_port()
-    settings = {"PIPELINE": "text-to-image", "MODEL_ID": "m", "ENGINE": "stub", "HOST": "127.0.0.1", "PORT": str(port)}
-    url = ("--url", f"http://127.0.0.1:{port}", "--width", "64", "--height", "64", "--duration", "600", "--json", "-")
-    async with started("stoker_worker", **settings, TERMINATION_MESSAGE_PATH=str(tmp_path / "end")):
-        await done(port, 0)
-        async with started("stoker_worker.bench", "run", *url) as process:
+    with contextlib.closing(StubWorkers(tmp_path)) as workers:
+        url = workers.url(STUB_SCRIPT='{"step_seconds": 0.01}')
+        options = ("--url", url, "--width", "64", "--height", "64", "--duration", "600", "--json", "-")
+        async with started("stoker_worker.bench", "run", *options) as process:
             await measuring(process)
-            await done(port, 5)
+            await done(url, 5)
             code, found = await interrupted(process)
 
     assert (code, found["interrupted"], found["target"]["place"]) == (130, True, "worker")
     assert found["figures"]["counts"]["done"] >= 3
 
 
-async def done(port: int, jobs: int) -> None:
-    """Return once a worker there has done so many jobs."""
-    async with asyncio.timeout(20), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+async def done(url: str, jobs: int) -> None:
+    """Return once the worker there has done so many jobs."""
+    async with asyncio.timeout(20), httpx2.AsyncClient(base_url=url, trust_env=False) as client:
         while True:
-            with contextlib.suppress(httpx2.TransportError):
-                text = (await client.get("/metrics")).text
-                counted = [float(line.split()[1]) for line in text.splitlines() if line.startswith("stoker_worker_jobs_total")]
-                if sum(counted) >= jobs:
-                    return
+            text = (await client.get("/metrics")).text
+            counted = [float(line.split()[1]) for line in text.splitlines() if line.startswith("stoker_worker_jobs_total")]
+            if sum(counted) >= jobs:
+                return
             await asyncio.sleep(0.02)

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -229,29 +228,46 @@ def test_no_run_begins_after_the_duration() -> None:
     assert found.figures.seconds >= 0.05
 
 
-def card_memory(allocated: int, most: int) -> Any:
-    """A torch with two cards of this process, or none while nothing was loaded."""
-    count = {
-        "memory_allocated": allocated,
-        "memory_reserved": allocated * 2,
-        "max_memory_allocated": most,
-        "max_memory_reserved": most * 2,
-    }
-    cuda: Any = types.SimpleNamespace(
-        **{name: lambda _, value=value: value for name, value in count.items()},
-        is_initialized=lambda: True,
-        device_count=lambda: 2,
-        reset=[],
-    )
-    cuda.reset_peak_memory_stats = cuda.reset.append
-    return types.SimpleNamespace(cuda=cuda)
+class Cards:
+    """torch, with two cards of this process; an engine begins each run with a peak of its own."""
+
+    def __init__(self, *peaks: int) -> None:
+        self.cuda = self
+        self.resets = 0
+        self._peaks = list(peaks)
+        self._now = 0
+
+    def next_run(self, _: int) -> None:
+        self._now = self._peaks.pop(0)
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def device_count(self) -> int:
+        return 2
+
+    def memory_allocated(self, _: int) -> int:
+        return 3
+
+    def memory_reserved(self, _: int) -> int:
+        return 6
+
+    def max_memory_allocated(self, _: int) -> int:
+        return self._now
+
+    def max_memory_reserved(self, _: int) -> int:
+        return self._now * 2
+
+    def reset_peak_memory_stats(self, _: int) -> None:
+        self.resets += 1
 
 
-def test_on_cards_it_tells_what_torchs_allocator_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = card_memory(allocated=3, most=5)
+def test_on_cards_it_tells_what_torchs_allocator_held_at_most_in_any_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = Cards(99, 4, 9, 5)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    memory = run(Watched()).memory
+    found = run(Watched(torch.next_run), options(Load(runs=3), warmup=1))
 
-    assert memory is not None
-    assert (memory.of, memory.loaded, memory.peak) == ("cuda", Held(allocated=6, reserved=12), Held(allocated=10, reserved=20))
-    assert torch.cuda.reset == [0, 1]
+    assert found.memory is not None
+    assert found.memory.of == "cuda"
+    assert (found.memory.loaded, found.memory.peak) == (Held(allocated=6, reserved=12), Held(allocated=18, reserved=36))
+    assert torch.resets == 2

@@ -1,8 +1,7 @@
 """A worker or an orchestrator behind a URL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +9,31 @@ import httpx2
 import pytest
 from aiohttp import web
 from PIL import Image
-from pydantic import SecretStr
 
 from stoker_contracts.names import HEADER_COLD_START
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import GpuInfo, HardwareInfo
-from stoker_worker.app.metrics import Metrics
-from stoker_worker.app.scheduler import Scheduler
-from stoker_worker.app.server import create_app
-from stoker_worker.app.settings import Settings
 from stoker_worker.bench.document import Result
 from stoker_worker.bench.failure import BenchError
 from stoker_worker.bench.options import Options
 from stoker_worker.bench.over_http import Server, measure
 from stoker_worker.bench.plan import Load
-from stoker_worker.engine.stub import FRAMES, StubEngine, StubScript
+from stoker_worker.engine.stub import FRAMES
 from tests.support.bench import SMALL, Quiet, in_virtual_time, options
 from tests.support.fleet import model
 from tests.support.orchestrator import world
+from tests.support.stub_workers import StubWorkers
 
 T2I, I2I, I2V = Pipeline.TEXT_TO_IMAGE, Pipeline.IMAGE_TO_IMAGE, Pipeline.IMAGE_TO_VIDEO
 VERSION = {"pipeline": "text-to-image", "model_id": "org/model", "version": "0.1.0"}
 DONE = {"images": [{"url": "data:image/png;base64,AAAA", "seed": 1}]}
 
 
-@asynccontextmanager
-async def worker(pipeline: Pipeline = T2I, **others: Any) -> AsyncIterator[Server]:
-    """A stub worker; what sends jobs to it may have a token."""
-    settings = Settings(pipeline=pipeline, model_id="org/model", engine="stub", capacity=8, **others)
-    engine, metrics = StubEngine(StubScript(step_seconds=0.001)), Metrics()
-    scheduler = Scheduler(engine, settings.capacity, metrics, lambda _: None)
-    scheduler.start()
-    yield Server("http://worker", transport=httpx2.ASGITransport(create_app(settings, engine, scheduler, metrics)))
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StubWorkers]:
+    made = StubWorkers(tmp_path_factory.mktemp("workers"))
+    yield made
+    made.close()
 
 
 async def run(server: Server, chosen: Options | None = None, pipeline: Pipeline | None = None, of: str | None = None) -> Result:
@@ -83,9 +75,9 @@ def raising(error: Exception) -> Callable[[], httpx2.Response]:
     return fail
 
 
-async def test_a_worker_tells_its_load_and_where_time_goes() -> None:
-    async with worker() as server:
-        found = await run(server, options(Load(runs=12, concurrency=3), warmup=2))
+async def test_a_worker_tells_its_load_and_where_time_goes(workers: StubWorkers) -> None:
+    server = Server(workers.url())
+    found = await run(server, options(Load(runs=12, concurrency=3), warmup=2))
 
     assert (found.target.place, found.target.model_id, found.target.pipeline) == ("worker", "org/model", T2I)
     assert (found.figures.counts.done, found.figures.counts.failed, found.figures.pictures) == (12, 0, 12)
@@ -98,41 +90,41 @@ async def test_a_worker_tells_its_load_and_where_time_goes() -> None:
 
 
 @pytest.mark.parametrize("form", ["frames", "mp4"])
-async def test_frames_of_a_video_are_counted_in_either_form(form: str) -> None:
-    async with worker(I2V) as server:
-        found = await run(server, options(Load(runs=2), fields={**SMALL, "output_format": form}))
+async def test_frames_of_a_video_are_counted_in_either_form(form: str, workers: StubWorkers) -> None:
+    server = Server(workers.url(I2V))
+    found = await run(server, options(Load(runs=2), fields={**SMALL, "output_format": form}))
 
     assert (found.target.pipeline, found.figures.counts.done, found.figures.pictures) == (I2V, 2, 2 * FRAMES)
 
 
-async def test_an_image_job_carries_a_made_picture_or_the_given_one(tmp_path: Path) -> None:
+async def test_an_image_job_carries_a_made_picture_or_the_given_one(tmp_path: Path, workers: StubWorkers) -> None:
     Image.new("RGB", (48, 24), "red").save(file := tmp_path / "in.png")
     fields = {"num_inference_steps": 4}
-    async with worker(I2I) as server:
-        made = await run(server, options(Load(runs=2), fields=fields))
-        given = await run(server, options(Load(runs=2), fields=fields, image=file))
+    server = Server(workers.url(I2I))
+    made = await run(server, options(Load(runs=2), fields=fields))
+    given = await run(server, options(Load(runs=2), fields=fields, image=file))
 
     assert made.figures.counts.done == given.figures.counts.done == 2
 
 
-async def test_a_picture_that_workers_refuse_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+async def test_a_picture_that_workers_refuse_is_refused_before_anything_is_sent(tmp_path: Path, workers: StubWorkers) -> None:
     (file := tmp_path / "in.png").write_bytes(b"no picture")
-    async with worker(I2I) as server:
-        with pytest.raises(BenchError, match="--image: the image cannot be read"):
-            await run(server, options(image=file))
+    server = Server(workers.url(I2I))
+    with pytest.raises(BenchError, match="--image: the image cannot be read"):
+        await run(server, options(image=file))
 
 
-async def test_a_batch_is_one_job_with_so_many_images() -> None:
-    async with worker() as server:
-        found = await run(server, options(Load(runs=3), batch_size=4))
+async def test_a_batch_is_one_job_with_so_many_images(workers: StubWorkers) -> None:
+    server = Server(workers.url())
+    found = await run(server, options(Load(runs=3), batch_size=4))
 
     assert (found.figures.counts.done, found.figures.pictures) == (3, 12)
 
 
-async def test_a_batch_of_videos_is_refused() -> None:
-    async with worker(I2V) as server:
-        with pytest.raises(BenchError, match="a job is one video; --concurrency sends several"):
-            await run(server, options(batch_size=2))
+async def test_a_batch_of_videos_is_refused(workers: StubWorkers) -> None:
+    server = Server(workers.url(I2V))
+    with pytest.raises(BenchError, match="a job is one video; --concurrency sends several"):
+        await run(server, options(batch_size=2))
 
 
 def test_failures_are_counted_by_kind_and_the_others_go_on() -> None:
@@ -185,23 +177,23 @@ async def test_every_job_names_the_model_and_has_a_seed_of_its_own() -> None:
     assert bodies[0].keys() == {"prompt", "width", "height", "num_inference_steps", "model_id", "seed"}
 
 
-async def test_the_token_is_sent_and_shown_nowhere() -> None:
-    async with worker(auth_token=SecretStr("s3cret")) as server:
-        with pytest.raises(BenchError, match="A token is asked for"):
-            await run(server)
-        known = Server(server.url, "s3cret", server.transport)
-        found = await run(known)
+async def test_the_token_is_sent_and_shown_nowhere(workers: StubWorkers) -> None:
+    server = Server(workers.url(AUTH_TOKEN="s3cret"))
+    with pytest.raises(BenchError, match="A token is asked for"):
+        await run(server)
+    known = Server(server.url, "s3cret")
+    found = await run(known)
 
     assert found.figures.counts.done == 10
     assert "s3cret" not in found.model_dump_json() + repr(known)
 
 
-async def test_a_refusal_that_every_job_would_meet_ends_it_at_once() -> None:
-    async with worker() as server:
-        with pytest.raises(
-            BenchError, match=r"The job is refused \(HTTP 400 invalid_request\): width and height must be divisible by 8"
-        ):
-            await run(server, options(fields={**SMALL, "width": 65}))
+async def test_a_refusal_that_every_job_would_meet_ends_it_at_once(workers: StubWorkers) -> None:
+    server = Server(workers.url())
+    with pytest.raises(
+        BenchError, match=r"The job is refused \(HTTP 400 invalid_request\): width and height must be divisible by 8"
+    ):
+        await run(server, options(fields={**SMALL, "width": 65}))
 
 
 async def test_a_busy_server_at_the_warm_up_ends_nothing() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 from PIL.Image import Image
 
 from stoker_contracts.pipelines import Pipeline
-from stoker_worker.bench.document import Held, Memory, ModelLoad, Result, Target, WarmUp
-from stoker_worker.bench.facts import forget_most_resident, processor, resident, tool_version, versions
+from stoker_worker.bench.document import ModelLoad, Result, Target, WarmUp
+from stoker_worker.bench.facts import processor, tool_version, versions
 from stoker_worker.bench.failure import BenchError
 from stoker_worker.bench.jobs import Kind, MixError
+from stoker_worker.bench.memory import MemoryWatch
 from stoker_worker.bench.options import Options, as_mp4, takes_image
 from stoker_worker.bench.pictures import picture
 from stoker_worker.bench.plan import Planned, planned
@@ -24,7 +25,7 @@ from stoker_worker.bench.samples import Failure, Reply, Sample
 from stoker_worker.bench.summary import figures
 from stoker_worker.encoding.mp4 import encode_mp4
 from stoker_worker.encoding.png import encode_png
-from stoker_worker.engine.device_memory import device_memory, reset_peaks
+from stoker_worker.engine.device_memory import device_memory
 from stoker_worker.engine.protocol import (
     BrokenResultError,
     CancelledError,
@@ -141,12 +142,12 @@ def measure(subject: Subject, options: Options, view: View, stop: Stop) -> Resul
     view.say(f"loading {subject.model_id} for {subject.pipeline}")
     load = _load(engine)
     view.say(f"loaded in {load.seconds:.2f} s")
-    held = _held()
+    watch = MemoryWatch()
     bench = Bench(engine, options, images, stop)
     with stop.listening():
         warmup = _warm(bench, kinds, options, view)
-        _forget_peaks()
-        samples, abandoned = _measured(bench, kinds, options, view)
+        watch.begin()
+        samples, abandoned = _measured(bench, kinds, options, view, watch)
     return Result(
         tool_version=tool_version(),
         made=datetime.now(UTC),
@@ -154,7 +155,7 @@ def measure(subject: Subject, options: Options, view: View, stop: Stop) -> Resul
         target=_target(subject, engine),
         settings=options.settings(kinds),
         load=load,
-        memory=_memory(held, _held()),
+        memory=watch.memory(),
         warmup=warmup,
         figures=figures(samples, abandoned),
     )
@@ -194,7 +195,9 @@ def _warm(bench: Bench, kinds: Sequence[Kind], options: Options, view: View) -> 
     return WarmUp(milliseconds=tuple(taken), failed=failed)
 
 
-def _measured(bench: Bench, kinds: Sequence[Kind], options: Options, view: View) -> tuple[list[Sample], int]:
+def _measured(
+    bench: Bench, kinds: Sequence[Kind], options: Options, view: View, watch: MemoryWatch
+) -> tuple[list[Sample], int]:  # fmt: skip
     """The samples, and how many runs were given up."""
     view.say("measuring")
     view.begin(options.load.runs)
@@ -207,6 +210,7 @@ def _measured(bench: Bench, kinds: Sequence[Kind], options: Options, view: View)
             sent = time.monotonic() - start
             reply = bench.run(job)
             samples.append(Sample(job.kind.name, sent, sent, time.monotonic() - start, reply))
+            watch.look()
             view.count(failed=reply.failure is not None)
     except CancelledError:
         return samples, 1
@@ -231,27 +235,6 @@ def _encode(kind: Kind, pictures: Made) -> None:
 def _failure(error: Exception) -> Failure:
     kind = _KINDS.get(type(error), "" if not isinstance(error, EngineError) else "failed")
     return Failure(kind or type(error).__name__, str(error).split("\n", 1)[0][:200])
-
-
-def _held() -> Memory | None:
-    """Memory now and at most since the peaks were forgotten: the card's where one is used, else this process's."""
-    found = device_memory()
-    if found is not None:
-        now = Held(allocated=found.allocated, reserved=found.reserved)
-        return Memory(of="cuda", loaded=now, peak=Held(allocated=found.peak_allocated, reserved=found.peak_reserved))
-    process = resident()
-    return None if process is None else Memory(of="process", loaded=process[0], peak=process[1])
-
-
-def _forget_peaks() -> None:
-    reset_peaks()
-    forget_most_resident()
-
-
-def _memory(after_load: Memory | None, at_end: Memory | None) -> Memory | None:
-    if after_load is None or at_end is None:
-        return None
-    return Memory(of=at_end.of, loaded=after_load.loaded, peak=at_end.peak)
 
 
 def _target(subject: Subject, engine: Engine) -> Target:
