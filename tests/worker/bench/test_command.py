@@ -78,6 +78,7 @@ def test_the_shape_of_the_document_is_what_its_version_promises() -> None:
             "counts": {"done": "…", "failed": "…", "abandoned": "…"},
             "latency": spread,
             "stages": {"inference": stage, "encode": stage},
+            "rows_per_batch": "…",
             "by_kind": {},
         },
     }

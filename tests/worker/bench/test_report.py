@@ -72,10 +72,12 @@ def test_a_stop_cold_starts_and_a_run_without_a_result_are_remarked() -> None:
 
 def test_stages_of_which_only_the_mean_is_known_have_no_percentiles() -> None:
     base = result([0.1])
-    stages = {"inference": Stage(count=4, mean=42)}
-    found = base.model_copy(update={"figures": base.figures.model_copy(update={"stages": stages})})
+    stages = {"queue": Stage(count=1, mean=7), "inference": Stage(count=4, mean=42)}
+    found = base.model_copy(update={"figures": base.figures.model_copy(update={"stages": stages, "rows_per_batch": 3.25})})
+    lines = printed(found).splitlines()
 
-    assert printed(found).splitlines()[-1].split() == ["inference", "42.0", "ms"]
+    assert [line.split() for line in lines[-2:]] == [["queue", "7.00", "ms"], ["inference", "42.0", "ms", "×", "4"]]
+    assert "batches  3.25 rows on average" in lines
 
 
 @pytest.mark.parametrize(

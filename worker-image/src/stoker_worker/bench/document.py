@@ -142,6 +142,7 @@ class Figures(_Part):
     late: Spread | None = Field(description="Open loop: how long after they were due jobs were sent.")
     queue: Spread | None = Field(description="What the answers' header says of waiting.")
     stages: dict[str, Stage]
+    rows_per_batch: float | None = Field(default=None, description="Pictures or videos that a worker made in one batch.")
     by_kind: dict[str, Spread]
     cold_starts: int
     errors: tuple[ErrorCount, ...]

@@ -95,7 +95,7 @@ async def measure(server: Server, pipeline: Pipeline | None, model_id: str | Non
         after = await _look(client, found)
     figured = figures(run.samples, run.abandoned, open_loop=options.load.rate is not None)
     if before.metrics.stages:
-        figured = figured.model_copy(update={"stages": stage_means(before.metrics.stages, after.metrics.stages)})
+        figured = figured.model_copy(update=_between(before.metrics, after.metrics))
     return Result(
         tool_version=tool_version(),
         made=datetime.now(UTC),
@@ -122,6 +122,13 @@ async def _look(client: httpx2.AsyncClient, found: Found) -> _Look:
     if found.place != "worker":
         return _Look()
     return _Look(await seen(client), *await cards(client))
+
+
+def _between(before: Seen, after: Seen) -> dict[str, Any]:
+    """What a worker's metrics say of the run."""
+    batches = after.batches - before.batches
+    rows = round((after.rows - before.rows) / batches, 2) if batches > 0 else None
+    return {"stages": stage_means(before.stages, after.stages), "rows_per_batch": rows}
 
 
 def _kinds(options: Options, pipeline: Pipeline) -> tuple[Kind, ...]:

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stoker_worker.bench.document import Figures, Memory, Result, Spread
+from stoker_worker.bench.document import Figures, Memory, Result, Spread, Stage
 from stoker_worker.bench.options import word
 from stoker_worker.bench.tables import milliseconds, number, seconds, size, some, table
 
@@ -60,6 +60,8 @@ def _facts(result: Result) -> Table:
         facts.add_row("warm-up", _warmup(result))
     facts.add_row("jobs", _jobs(result))
     facts.add_row("rate", _rate(result))
+    if result.figures.rows_per_batch is not None:
+        facts.add_row("batches", f"{number(result.figures.rows_per_batch)} rows on average")
     if result.figures.late is not None:
         late = result.figures.late
         facts.add_row("sent late", f"{milliseconds(late.mean)} on average, {milliseconds(late.max)} at most")
@@ -110,8 +112,13 @@ def _times(figures: Figures) -> Table:
     if figures.queue is not None:
         times.add_row("waited", *_cells(figures.queue))
     for name, stage in figures.stages.items():
-        times.add_row(name, *(_cells(stage.spread) if stage.spread is not None else (milliseconds(stage.mean),)))
+        times.add_row(name, *(_cells(stage.spread) if stage.spread is not None else _mean(stage, figures.counts.done)))
     return times
+
+
+def _mean(stage: Stage, jobs: int) -> tuple[str, ...]:
+    """With how often it was, where that is not once for each job: a batch may have several."""
+    return (milliseconds(stage.mean), *(() if stage.count == jobs else (f"× {stage.count}",)))
 
 
 def _cells(spread: Spread) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ _EVERY_SECONDS = 0.5
 """How often a worker that loads is asked whether it has loaded."""
 _QUICK = 10.0
 """Seconds within which service routes answer."""
-_STAGES, _LOAD, _START = "stoker_worker_stage_seconds", "stoker_worker_load_seconds", "stoker_worker_start_seconds"
+_STAGES, _ROWS = "stoker_worker_stage_seconds", "stoker_worker_batch_rows"
+_LOAD, _START = "stoker_worker_load_seconds", "stoker_worker_start_seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a worker's metrics say: for each stage the sum of seconds and the count of events so far, and its start."""
+    """What a worker's metrics say: of each stage the sum of seconds and the count of events, rows and batches, its start."""
 
     stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rows: float = 0.0
+    batches: float = 0.0
     load: ModelLoad | None = None
 
 
@@ -121,22 +124,18 @@ async def seen(client: httpx2.AsyncClient) -> Seen:
 
 def parsed(exposition: str) -> Seen:
     """What is of use in a worker's exposition. Raises ValueError where it is none."""
-    stages: dict[str, tuple[float, float]] = {}
-    start: dict[str, float] = {}
-    load: float | None = None
+    values: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
-            name, stage = sample.name, sample.labels.get("stage", "")
-            seconds, count = stages.get(stage, (0.0, 0.0))
-            if name == f"{_STAGES}_sum":
-                stages[stage] = (sample.value, count)
-            elif name == f"{_STAGES}_count":
-                stages[stage] = (seconds, sample.value)
-            elif name == _START:
-                start[stage] = sample.value
-            elif name == _LOAD:
-                load = sample.value
-    return Seen(stages, None if load is None else ModelLoad(seconds=load, stages=start))
+            values.setdefault(sample.name, {})[sample.labels.get("stage", "")] = sample.value
+    seconds, counts = values.get(f"{_STAGES}_sum", {}), values.get(f"{_STAGES}_count", {})
+    load = values.get(_LOAD, {}).get("")
+    return Seen(
+        stages={stage: (seconds[stage], counts.get(stage, 0.0)) for stage in seconds},
+        rows=values.get(f"{_ROWS}_sum", {}).get("", 0.0),
+        batches=values.get(f"{_ROWS}_count", {}).get("", 0.0),
+        load=None if load is None else ModelLoad(seconds=load, stages=values.get(_START, {})),
+    )
 
 
 async def cards(client: httpx2.AsyncClient) -> tuple[tuple[str, ...], Held | None]:
