@@ -22,6 +22,8 @@ from stoker_worker.app.process import main
         ("DEVICE", "tpu"),
         ("GPU_MEMORY_BUDGET_BYTES", "0"),
         ("OPTIMIZATION", "warp"),
+        ("WARM_SHAPES", "512"),
+        ("WARM_SHAPES", "512x512,0x512"),
         ("STUB_SCRIPT", "{"),
         ("STUB_SCRIPT", '{"step_seconds": -1}'),
         ("STUB_SCRIPT", '{"surprise": 1}'),

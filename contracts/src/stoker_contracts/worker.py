@@ -29,6 +29,8 @@ class Variable(StrEnum):
     GPU_MEMORY_BUDGET_BYTES = "GPU_MEMORY_BUDGET_BYTES"
     OPTIMIZATION = "OPTIMIZATION"
     """Comma list of switches, e.g. ``compile,bfloat16``."""
+    WARM_SHAPES = "WARM_SHAPES"
+    """Comma list of ``WIDTHxHEIGHT`` or ``WIDTHxHEIGHTxROWS``: batches that are run once before the first job."""
     AUTH_TOKEN = "AUTH_TOKEN"  # noqa: S105 - the variable's name
     TERMINATION_MESSAGE_PATH = "TERMINATION_MESSAGE_PATH"
     """Where the worker writes, in words, why it gave up; read by the operator from the pod's status."""
@@ -82,6 +84,7 @@ class Version(_Body):
     pipeline: str
     model_id: str
     version: str
+    start_seconds: dict[str, float] = Field(default_factory=dict, description="Seconds of each stage of the start that is over.")
 
 
 class GpuInfo(_Body):

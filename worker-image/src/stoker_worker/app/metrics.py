@@ -6,10 +6,11 @@ _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
 class Metrics:
-    """The worker's counters, in a registry of their own."""
+    """The worker's counters, in a registry of their own. `started` are the seconds of each stage of the start that is over."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.started: dict[str, float] = {}
         self.jobs = Counter("stoker_worker_jobs", "Jobs by how they ended.", ["outcome"], registry=self.registry)
         self.stage_seconds = Histogram(
             "stoker_worker_stage_seconds", "Seconds by stage.", ["stage"], buckets=_SECONDS, registry=self.registry
@@ -22,6 +23,7 @@ class Metrics:
 
     def start_seconds_of(self, stage: str, seconds: float) -> None:
         """A stage of the start is over."""
+        self.started[stage] = round(seconds, 3)
         self.start_seconds.labels(stage).set(seconds)
 
     def text(self) -> bytes:

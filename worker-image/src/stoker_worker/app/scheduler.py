@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from stoker_contracts.worker import ExitReason, HealthState, Readiness
 from stoker_worker.app.metrics import Metrics
+from stoker_worker.app.started import tell_start
 from stoker_worker.domain.lifecycle import Lifecycle
 from stoker_worker.domain.queue import JobQueue, Refusal
 from stoker_worker.engine.protocol import CancelledError, Engine, EngineError, FatalEngineError, Outcome, Output, Pixels, Task
@@ -155,8 +156,8 @@ class Scheduler:
 
     def _loaded(self, seconds: float) -> None:
         self._metrics.load_seconds.set(seconds)
-        log.info("the model is loaded, after %.2f s", seconds)
         self._lifecycle = self._lifecycle.loaded()
+        tell_start(self._metrics)
 
     def _lost(self, error: FatalEngineError) -> None:
         self._lifecycle = self._lifecycle.failed()

@@ -160,7 +160,7 @@ def _add_service_routes(app: FastAPI, settings: Settings, engine: Engine, schedu
 
     @app.get("/version")
     async def version() -> Response:
-        return json_answer(Version(**names, version=settings.version).model_dump())
+        return json_answer(Version(**names, version=settings.version, start_seconds=metrics.started).model_dump())
 
     @app.get("/hardware/info")
     async def hardware_info() -> Response:

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.jobs import JobLimits
 from stoker_contracts.pipelines import Pipeline
+from stoker_worker.domain.shapes import Shape, parse_shapes
 from stoker_worker.engine.stub import StubScript
 
 OPTIMIZATIONS = frozenset({"compile", "bfloat16"})
@@ -38,6 +39,10 @@ class Settings(BaseSettings):
     device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto: a card where there is one.")
     gpu_memory_budget_bytes: int | None = Field(default=None, gt=0, description="Bytes this worker may use on its card.")
     optimization: str = Field(default="", description="Comma list of switches: compile, bfloat16.")
+    warm_shapes: str = Field(
+        default="",
+        description="Comma list, e.g. 1024x576,512x512x4 (width, height, rows of a batch): run once before the first job.",
+    )
     auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
     termination_message_path: Path = Field(
         default=Path("/dev/termination-log"), description="File that gets the reason, in words, when the worker gives up."
@@ -61,6 +66,17 @@ class Settings(BaseSettings):
             message = f"unknown switches; known: {', '.join(sorted(OPTIMIZATIONS))}"
             raise ValueError(message)
         return value
+
+    @field_validator("warm_shapes")
+    @classmethod
+    def _shapes(cls, value: str) -> str:
+        parse_shapes(value)
+        return value
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """What is run before the first job; none: what the engine thinks best."""
+        return parse_shapes(self.warm_shapes)
 
     @property
     def switches(self) -> frozenset[str]:
