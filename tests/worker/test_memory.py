@@ -18,6 +18,8 @@ from stoker_worker.engine.pipeline import Model, load_pipeline
 from stoker_worker.engine.protocol import FatalEngineError
 from stoker_worker.engine.weights import HALF, Component, Weights, find_weights, needed_bytes, read_header
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
 HEADER = {
     "__metadata__": {"format": "pt"},
     "blocks.0.norm.weight": {"dtype": "F32", "shape": [10], "data_offsets": [0, 40]},
@@ -205,7 +207,6 @@ def tiny_model(folder: Path, pipeline: Pipeline, **changes: Any) -> Model:
 
 
 @pytest.mark.torch
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("switches", [frozenset[str](), frozenset({"bfloat16"})])
 @pytest.mark.parametrize("pipeline", list(Pipeline))
 def test_the_estimate_is_within_a_twentieth_of_what_is_held(
@@ -222,6 +223,18 @@ def test_the_estimate_is_within_a_twentieth_of_what_is_held(
 
 
 @pytest.mark.torch
+def test_a_model_in_shards_is_the_same_model(tiny_models: Path, tmp_path: Path) -> None:
+    whole = load_pipeline(tiny_model(tiny_models, Pipeline.TEXT_TO_IMAGE), lambda *_: None)
+    whole.pipe.save_pretrained(tmp_path, max_shard_size="2MB")
+
+    sharded = load_pipeline(tiny_model(tmp_path, Pipeline.TEXT_TO_IMAGE), lambda *_: None)
+    pairs = zip(whole.pipe.unet.parameters(), sharded.pipe.unet.parameters(), strict=True)
+
+    assert len(list((tmp_path / "unet").glob("*.safetensors"))) > 1
+    assert all(whole.torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.torch
 def test_a_model_past_its_budget_is_refused_before_its_weights_are_read(tiny_models: Path) -> None:
     stages: list[str] = []
 
@@ -230,6 +243,16 @@ def test_a_model_past_its_budget_is_refused_before_its_weights_are_read(tiny_mod
 
     assert refused.value.reason is ExitReason.OUT_OF_MEMORY
     assert "weights" not in stages
+
+
+@pytest.mark.torch
+def test_a_card_that_is_not_there_is_told(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch  # noqa: PLC0415 - torch only where it is tested
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(FatalEngineError, match="no card is to be seen"):
+        load_pipeline(Model(Pipeline.TEXT_TO_IMAGE, "stoker/tiny-text-to-image", tiny_models, "cuda"), lambda *_: None)
 
 
 @pytest.mark.torch

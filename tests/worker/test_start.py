@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ValidationError
@@ -17,11 +17,14 @@ from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.started import process_seconds, tell_start
 from stoker_worker.domain.shapes import Shape, parse_shapes
 from stoker_worker.engine import pipeline as loading
+from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.importing import collection_paused
 from stoker_worker.engine.pipeline import Model, load_pipeline
-from stoker_worker.engine.protocol import FatalEngineError, OutOfMemoryError, Row, Steps
+from stoker_worker.engine.protocol import BrokenResultError, FatalEngineError, Outcome, OutOfMemoryError, Row, Steps
 from stoker_worker.engine.warm import hot_shapes, made_up_rows, warm_up
 from tests.worker.test_process import started
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 LOAD_WITHOUT_NETWORK = """
 import socket, sys
@@ -47,18 +50,19 @@ print(type(loaded.pipe).__name__, asked)
 
 
 class Runs:
-    """What a pipeline was asked to run; it has no memory for batches of more than `most` rows."""
+    """What a pipeline was asked to run. More than one row fails with `error`."""
 
-    def __init__(self, most: int = 99) -> None:
-        self.most = most
+    def __init__(self, error: Exception) -> None:
+        self.error = error
         self.sizes: list[tuple[int, int, int]] = []
 
-    def __call__(self, rows: Sequence[Row], steps: Steps) -> None:
+    def __call__(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         steps.stepped()
-        if len(rows) > self.most:
-            raise OutOfMemoryError("the job needs more memory than the card has")  # noqa: TRY003, EM101 - the engine's words
+        if len(rows) > 1:
+            raise self.error
         job: Any = rows[0].job
         self.sizes.append((job.width, job.height, len(rows)))
+        return Outcome([[]] if job.width > 8 else [BrokenResultError("the model produced values that are no numbers")])
 
 
 @pytest.mark.parametrize(
@@ -105,17 +109,32 @@ def test_sizes_that_no_job_may_ask_for_are_not_made_up() -> None:
         made_up_rows(Pipeline.TEXT_TO_IMAGE, Shape(99999, 64))
 
 
-def test_a_shape_that_fails_is_told_and_leaves_the_others_and_the_start_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
-    runs = Runs(most=1)
+@pytest.mark.parametrize(
+    ("error", "words"), [(OutOfMemoryError("the card is full"), "the card is full"), (RuntimeError("in /models/x"), "RuntimeError")]
+)
+def test_a_shape_that_fails_is_told_and_leaves_the_others_and_the_start_as_they_are(
+    error: Exception, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = Runs(error)
     stages: dict[str, float] = {}
-    shapes = (Shape(64, 64, 8), Shape(99999, 64), Shape(64, 64))
+    shapes = (Shape(64, 64, 8), Shape(99999, 64), Shape(8, 8), Shape(64, 64))
 
     warm_up(runs, Pipeline.TEXT_TO_IMAGE, shapes, stages.__setitem__)
 
-    assert runs.sizes == [(64, 64, 1)]
+    assert runs.sizes == [(8, 8, 1), (64, 64, 1)]
     assert "warm_up" in stages
-    assert "64x64x8: the job needs more memory than the card has" in caplog.text
-    assert "99999x64x1: its size is out of bounds" in caplog.text
+    assert [message.partition(" for ")[2] for message in caplog.messages] == [
+        f"64x64x8: {words}",
+        "99999x64x1: no job may ask for this size",
+        "8x8x1: the model produced values that are no numbers",
+    ]
+
+
+def test_an_engine_that_is_lost_while_it_warms_up_ends_the_start() -> None:
+    lost = FatalEngineError(ExitReason.ENGINE_FAILED, "the card is gone")
+
+    with pytest.raises(FatalEngineError, match="gone"):
+        warm_up(Runs(lost), Pipeline.TEXT_TO_IMAGE, (Shape(64, 64, 2),), lambda *_: None)
 
 
 def test_nothing_is_collected_during_imports_even_where_they_fail() -> None:
@@ -174,6 +193,32 @@ def test_a_load_asks_nobody_on_the_network(tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert ended.stdout.strip() == "StableDiffusionXLPipeline []", ended.stderr[-2000:]
+
+
+@pytest.mark.torch
+def test_an_engine_has_run_its_hot_shapes_once_it_is_loaded(tmp_path: Path) -> None:
+    from stoker_worker.engine import tiny  # noqa: PLC0415 - torch only where it is tested
+
+    class Watched(DiffusersEngine):
+        """Remembers what it ran."""
+
+        outcomes: ClassVar[list[Outcome]] = []
+
+        def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
+            self.outcomes.append(super().run(rows, steps))
+            return self.outcomes[-1]
+
+    tiny.write(tmp_path, Pipeline.TEXT_TO_IMAGE)
+    model_id = "stoker/tiny-text-to-image"
+    engine = Watched(Model(Pipeline.TEXT_TO_IMAGE, model_id, tmp_path, "cpu", warm_shapes=(Shape(64, 32),)))
+    stages: dict[str, float] = {}
+    footprint = engine.load(stages.__setitem__)
+    ((made,),) = [outcome.rows for outcome in engine.outcomes]
+
+    assert isinstance(made, list)
+    assert made[0].shape == (32, 64, 3)
+    assert {"import", "prefetch", "weights", "warm_up"} <= stages.keys()
+    assert footprint.weights > 0
 
 
 def test_the_process_began_before_now_and_grows_older() -> None:

@@ -11,6 +11,10 @@ from typing import Any
 
 from stoker_worker.engine.protocol import StageHook
 
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_ENABLE_PARALLEL_LOADING": "TRUE"}
+"""Nothing is fetched or told. The shards of a large model are read by several threads: 30 s instead of 55 s for one of 60 GB
+(transformers, "Environment Variables")."""
+
 
 @dataclass(frozen=True, slots=True)
 class Libraries:
@@ -29,7 +33,7 @@ class Libraries:
 def import_libraries(pipeline_class: str, stage: StageHook) -> Libraries:
     """Import what a pipeline of this class needs. Nothing is fetched from a network from then on."""
     began = time.monotonic()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    os.environ |= _ENVIRONMENT
     with collection_paused():
         import diffusers  # noqa: PLC0415 - seconds of imports that must not delay the port
         import torch  # noqa: PLC0415 - as above

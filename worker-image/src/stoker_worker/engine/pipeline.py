@@ -114,6 +114,9 @@ def _read(kind: Any, model: Model, folder: Path, weights: Weights, dtype: Any, t
 def _device(model: Model, torch: Any) -> str:
     if model.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if model.device == "cuda" and not torch.cuda.is_available():
+        words = "DEVICE is cuda, and no card is to be seen; give the worker one, or let DEVICE be auto or cpu"
+        raise FatalEngineError(ExitReason.LOAD_FAILED, words)
     return model.device
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from stoker_contracts.jobs import REQUESTS, ImageToImage, Job
 from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_worker.domain.shapes import Shape
-from stoker_worker.engine.protocol import EngineError, Row, StageHook, Steps
+from stoker_worker.engine.protocol import EngineError, FatalEngineError, Outcome, Row, StageHook, Steps
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +37,32 @@ def hot_shapes(asked: Sequence[Shape], device: str) -> Sequence[Shape]:
     return asked or ((_UNNAMED,) if device == "cuda" else ())
 
 
-def warm_up(run: Callable[[Sequence[Row], Steps], Any], pipeline: Pipeline, shapes: Sequence[Shape], stage: StageHook) -> None:
-    """Run each shape once. One that fails is told in the log and leaves the others and the start as they are."""
+def warm_up(run: Callable[[Sequence[Row], Steps], Outcome], pipeline: Pipeline, shapes: Sequence[Shape], stage: StageHook) -> None:
+    """Run each shape once. One that fails is told in the log and leaves the others and the start as they are.
+
+    Raises FatalEngineError where the engine is lost.
+    """
     began = time.monotonic()
     for shape in shapes:
-        try:
-            run(made_up_rows(pipeline, shape), Unheard())
-        except (EngineError, ValidationError) as error:
-            words = "its size is out of bounds" if isinstance(error, ValidationError) else str(error)
-            log.warning("the worker could not be warmed up for %s: %s", shape, words)
+        failure = _failure(run, pipeline, shape)
+        if failure is not None:
+            log.warning("the worker could not be warmed up for %s: %s", shape, failure)
     stage("warm_up", time.monotonic() - began)
+
+
+def _failure(run: Callable[[Sequence[Row], Steps], Outcome], pipeline: Pipeline, shape: Shape) -> str | None:
+    """Why a shape cannot be run, in words; None once it was."""
+    try:
+        made = run(made_up_rows(pipeline, shape), Unheard()).rows
+    except FatalEngineError:
+        raise
+    except ValidationError:
+        return "no job may ask for this size"
+    except EngineError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - a model can fail in any way, and may yet do what jobs ask for
+        return type(error).__name__
+    return next((str(row) for row in made if isinstance(row, EngineError)), None)
 
 
 def made_up_rows(pipeline: Pipeline, shape: Shape) -> list[Row]:
