@@ -2,12 +2,12 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.memory import GIB, Precision, overdraft, weights_bytes
 from stoker_worker.engine.host import free_bytes
@@ -192,42 +192,33 @@ def test_free_memory_is_what_the_container_leaves(tmp_path: Path, group: dict[st
     assert free_bytes(tmp_path, tmp_path / "meminfo") == free
 
 
-@pytest.fixture(scope="module")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(folder: Path, family: str = "sdxl", **changes: Any) -> Model:
     from stoker_worker.engine import tiny  # noqa: PLC0415 - torch only where it is tested
 
-    directory = tmp_path_factory.mktemp("models")
-    for pipeline in Pipeline:
-        tiny.write(directory, pipeline)
-    return directory
-
-
-def tiny_model(folder: Path, pipeline: Pipeline, **changes: Any) -> Model:
-    return Model(pipeline, f"stoker/tiny-{pipeline.value}", folder, "cpu", **changes)
+    pipeline = tiny.FAMILIES[family][0]
+    return Model(pipeline, tiny.model_id(pipeline, family), folder, "cpu", **changes)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("switches", [frozenset[str](), frozenset({"bfloat16"})])
-@pytest.mark.parametrize("pipeline", list(Pipeline))
-def test_the_estimate_is_within_a_twentieth_of_what_is_held(
-    tiny_models: Path, pipeline: Pipeline, switches: frozenset[str]
-) -> None:
-    asked = tiny_model(tiny_models, pipeline, switches=switches)
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "sd3", "flux", "svd", "ltx", "wan"])
+def test_the_estimate_is_within_a_hundredth_of_what_is_held(models: Path, family: str, switches: frozenset[str]) -> None:
+    asked = tiny_model(models, family, switches=switches)
     loaded = load_pipeline(asked, lambda *_: None)
     libraries = import_libraries("DiffusionPipeline", lambda *_: None)
-    weights = find_weights(find_model(tiny_models, asked.model_id), half=False)
+    weights = find_weights(find_model(models, asked.model_id), half=False)
     dtype = loaded.torch.bfloat16 if switches else loaded.torch.float32
     needed = needed_bytes(weights, lambda component: precision(component, libraries, dtype))
 
-    assert sum(needed.values()) == pytest.approx(loaded.footprint.weights, rel=0.05)
+    assert sum(needed.values()) == pytest.approx(loaded.footprint.weights, rel=0.01)
 
 
 @pytest.mark.torch
-def test_a_model_in_shards_is_the_same_model(tiny_models: Path, tmp_path: Path) -> None:
-    whole = load_pipeline(tiny_model(tiny_models, Pipeline.TEXT_TO_IMAGE), lambda *_: None)
+def test_a_model_in_shards_is_the_same_model(models: Path, tmp_path: Path) -> None:
+    whole = load_pipeline(tiny_model(models), lambda *_: None)
     whole.pipe.save_pretrained(tmp_path, max_shard_size="2MB")
 
-    sharded = load_pipeline(tiny_model(tmp_path, Pipeline.TEXT_TO_IMAGE), lambda *_: None)
+    sharded = load_pipeline(replace(tiny_model(models), directory=tmp_path), lambda *_: None)
     pairs = zip(whole.pipe.unet.parameters(), sharded.pipe.unet.parameters(), strict=True)
 
     assert len(list((tmp_path / "unet").glob("*.safetensors"))) > 1
@@ -235,24 +226,24 @@ def test_a_model_in_shards_is_the_same_model(tiny_models: Path, tmp_path: Path) 
 
 
 @pytest.mark.torch
-def test_a_model_past_its_budget_is_refused_before_its_weights_are_read(tiny_models: Path) -> None:
+def test_a_model_past_its_budget_is_refused_before_its_weights_are_read(models: Path) -> None:
     stages: list[str] = []
 
     with pytest.raises(FatalEngineError, match=r"^the weights need .* MiB and the budget is 1 MiB: unet ") as refused:
-        load_pipeline(tiny_model(tiny_models, Pipeline.TEXT_TO_IMAGE, memory_budget=2**20), lambda stage, _: stages.append(stage))
+        load_pipeline(tiny_model(models, memory_budget=2**20), lambda stage, _: stages.append(stage))
 
     assert refused.value.reason is ExitReason.OUT_OF_MEMORY
     assert "weights" not in stages
 
 
 @pytest.mark.torch
-def test_a_card_that_is_not_there_is_told(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_that_is_not_there_is_told(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch  # noqa: PLC0415 - torch only where it is tested
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     with pytest.raises(FatalEngineError, match="no card is to be seen"):
-        load_pipeline(Model(Pipeline.TEXT_TO_IMAGE, "stoker/tiny-text-to-image", tiny_models, "cuda"), lambda *_: None)
+        load_pipeline(replace(tiny_model(models), device="cuda"), lambda *_: None)
 
 
 @pytest.mark.torch
