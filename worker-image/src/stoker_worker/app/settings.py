@@ -39,13 +39,13 @@ class Settings(BaseSettings):
     device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto: a card where there is one.")
     gpu_memory_budget_bytes: int | None = Field(default=None, gt=0, description="Bytes this worker may use on its card.")
     optimization: str = Field(default="", description="Comma list of switches: compile, bfloat16.")
-    warm_shapes: str = Field(
-        default="",
-        description="Comma list, e.g. 1024x576,512x512x4 (width, height, rows of a batch): run once before the first job.",
-    )
     auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
     termination_message_path: Path = Field(
         default=Path("/dev/termination-log"), description="File that gets the reason, in words, when the worker gives up."
+    )
+    warm_shapes: str = Field(
+        default="",
+        description="Comma list, e.g. 1024x576,512x512x4 (width, height, rows of a batch): run once before the first job.",
     )
     stub_script: Annotated[StubScript, NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=StubScript, description="JSON: how the stub engine behaves."
