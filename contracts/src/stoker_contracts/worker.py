@@ -20,6 +20,12 @@ class Variable(StrEnum):
     """``diffusers`` or ``stub``."""
     CAPACITY = "CAPACITY"
     """Jobs taken at once."""
+    MAX_BATCH = "MAX_BATCH"
+    """Pictures or videos that may be made in one batch."""
+    STEP_TIMEOUT_SECONDS = "STEP_TIMEOUT_SECONDS"
+    """How long a batch may make no progress."""
+    PARK_AFTER_SECONDS = "PARK_AFTER_SECONDS"
+    """After how long without a job the weights leave the device; 0: never."""
     HOST = "HOST"
     PORT = "PORT"
     DRAIN_SECONDS = "DRAIN_SECONDS"
@@ -72,7 +78,7 @@ class Readiness(_Body):
     """`GET /ready`: 200 when loaded, healthy and not draining, else 503 with the same body."""
 
     ready: bool
-    state: str = Field(description="`loading`, `ready`, `draining` or `failed`.")
+    state: str = Field(description="`loading`, `ready`, `parked`, `draining` or `failed`.")
     in_flight: int
     capacity: int
     steps: int = Field(default=0, description="Steps that the worker has made in its life: they grow while it works.")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stoker_contracts.worker import ExitReason, Variable
 from stoker_worker.app.metrics import Metrics
-from stoker_worker.app.scheduler import Scheduler
+from stoker_worker.app.scheduler import Rules, Scheduler
 from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
 from stoker_worker.app.started import process_seconds
@@ -54,7 +54,8 @@ class Worker:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail)
+        rules = Rules(settings.max_batch, settings.step_timeout_seconds, settings.park_after_seconds)
+        self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail, rules)
         app = create_app(settings, engine, self._scheduler, self._metrics)
         self._server = _Server(
             uvicorn.Config(
@@ -101,6 +102,10 @@ class Worker:
         asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._close)
 
     def _close(self) -> None:
+        """Stop at once. What ran when the engine was lost has no answer: its connections break off, as in a crash."""
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        self._server.force_exit = True
         self._server.should_exit = True
 
 

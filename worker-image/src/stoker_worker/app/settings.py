@@ -29,7 +29,14 @@ class Settings(BaseSettings):
     model_id: str = Field(min_length=1, max_length=256, description="The model; jobs that name another are refused.")
     model_dir: Path = Field(default=Path("/models"), description="Folder that holds the weights.")
     engine: Literal["diffusers", "stub"] = Field(default="diffusers", description="stub: no model, times and faults by script.")
-    capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; one runs, the others wait.")
+    capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; those that do not run wait.")
+    max_batch: int = Field(default=8, ge=1, le=64, description="Pictures or videos that may be made in one batch.")
+    step_timeout_seconds: float = Field(
+        default=120, gt=0, description="Seconds without progress after which the model is taken for hung and the worker ends."
+    )
+    park_after_seconds: float = Field(
+        default=0, ge=0, description="Seconds without a job after which the weights leave the device; 0: never."
+    )
     host: str = Field(
         default="0.0.0.0",  # noqa: S104 - a pod is reached by its own address; the NetworkPolicy bounds who may
         description="The address that is listened on.",
