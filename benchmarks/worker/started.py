@@ -72,7 +72,7 @@ def started(folder: Path, **settings: str) -> Iterator[Worker]:
 
 def tiny_models() -> Path:
     """The tiny random models, made once for each version of the code that makes them."""
-    source = ROOT / "worker-image" / "src" / "stoker_worker" / "engine" / "tiny.py"
+    source = ROOT / "worker-image" / "src" / "stoker_worker" / "engine" / "tiny"
 
     def write(folder: Path) -> None:
         run(sys.executable, "-m", "stoker_worker.tiny", folder, env=ONE_THREAD, timeout=300)

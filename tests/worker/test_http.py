@@ -12,13 +12,12 @@ import httpx2
 import pytest
 from PIL import Image
 
-from stoker_contracts.jobs import TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import Scheduler
 from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
-from stoker_worker.engine.protocol import FatalEngineError, Outcome, Row, Steps, Task
+from stoker_worker.engine.protocol import FatalEngineError, Outcome, Row, Steps
 from stoker_worker.engine.stub import StubEngine, StubScript
 from tests.support.waiting import until
 
@@ -48,17 +47,12 @@ class Gate(StubEngine):
     def __init__(self) -> None:
         super().__init__(StubScript(step_seconds=0))
         self.begun: list[int] = []
-        self.stopped: list[int] = []
         self.open = False
 
     def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         self.begun.append(rows[0].seed)
-        try:
-            while not self.open:
-                steps.stepped()
-        except Exception:
-            self.stopped.append(rows[0].seed)
-            raise
+        while not self.open:
+            steps.stepped()
         return super().run(rows, steps)
 
 
@@ -243,27 +237,6 @@ async def _done(job: "asyncio.Task[httpx2.Response]") -> "asyncio.Task[httpx2.Re
     return job
 
 
-async def test_a_cancelled_job_stops_at_its_next_step_and_a_waiting_one_never_begins() -> None:
-    engine = Gate()
-    async with worker(settings(capacity=3), engine) as (client, scheduler):
-        calls = [asyncio.create_task(scheduler.run(Task(job=_job(seed), seed=seed))) for seed in (1, 2, 3)]
-        await until(lambda: engine.begun == [1])
-        calls[1].cancel()
-        calls[0].cancel()
-        await until(lambda: engine.stopped == [1])
-        engine.open = True
-        last = await calls[2]
-        after = await client.post("/text-to-image", json=QUICK)
-
-    assert engine.begun == [1, 3, 3]
-    assert last.seeds == [3]
-    assert after.status_code == 200
-
-
-def _job(seed: int) -> TextToImage:
-    return TextToImage(prompt="p", width=64, height=64, num_inference_steps=1, seed=seed)
-
-
 async def test_out_of_memory_fails_its_job_and_no_other() -> None:
     engine = StubEngine(StubScript(step_seconds=0, fault="out_of_memory", fault_at_step=5))
     async with worker(settings(), engine) as (client, _):
@@ -274,6 +247,30 @@ async def test_out_of_memory_fails_its_job_and_no_other() -> None:
     assert after.status_code == 200
 
 
+async def test_who_says_how_much_time_it_has_is_told_when_that_is_over_before_its_job_begins() -> None:
+    engine = Gate()
+    async with worker(settings(capacity=2), engine) as (client, _):
+        running = asyncio.create_task(client.post("/text-to-image", json=QUICK))
+        await until(lambda: engine.begun)
+        late = await client.post("/text-to-image", json=QUICK, headers={"Stoker-Timeout": "0.1"})
+        engine.open = True
+        in_time = await client.post("/text-to-image", json=QUICK, headers={"Stoker-Timeout": "60"})
+        await running
+
+    assert (late.status_code, late.json()["error"]["type"]) == (500, "deadline_exceeded")
+    assert late.json()["detail"]["msg"] == "the caller's time is over"
+    assert in_time.status_code == 200
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "inf", "86401", ""])
+async def test_a_time_that_is_no_time_is_refused_in_words(given: str) -> None:
+    async with worker(settings()) as (client, _):
+        answer = await client.post("/text-to-image", json=QUICK, headers={"Stoker-Timeout": given})
+
+    assert answer.status_code == 400
+    assert "Stoker-Timeout must be a number of seconds" in answer.json()["detail"]["msg"]
+
+
 async def test_service_routes_answer_as_livepeers_runner_does() -> None:
     async with worker(settings()) as (client, _):
         bodies = {
@@ -282,6 +279,7 @@ async def test_service_routes_answer_as_livepeers_runner_does() -> None:
         metrics = (await client.get("/metrics")).text
 
     assert bodies["/health"] == {"status": "IDLE"}
+    assert bodies["/version"].pop("start_seconds").keys() == {"weights", "total"}
     assert bodies["/version"] == {"pipeline": "text-to-image", "model_id": "org/model", "version": "0.1.0"}
     assert bodies["/hardware/info"]["gpu_info"] == {}
     assert bodies["/live"] == {"live": True}

@@ -152,6 +152,21 @@ async def test_a_crash_in_the_middle_of_a_job_closes_its_connection(tmp_path: Pa
         assert await worker.exit_code() == KILLED
 
 
+async def test_a_model_that_hangs_ends_the_worker_in_words_and_closes_the_connection_of_its_job(tmp_path: Path) -> None:
+    async with started(tmp_path, {"fault": "hang"}, STEP_TIMEOUT_SECONDS="0.5", CAPACITY="2") as worker:
+        await worker.answers("/ready")
+        running = asyncio.create_task(worker.client.post("/text-to-image", json=JOB))
+        await worker.in_flight(1)
+        waiting = asyncio.create_task(worker.client.post("/text-to-image", json=JOB | {"width": 128}))
+
+        with pytest.raises(httpx2.TransportError):
+            await running
+        assert await worker.exit_code() == 1
+
+    assert (await waiting).json()["error"] == {"message": "worker has failed", "type": "worker_draining", "code": "worker_draining"}
+    assert worker.termination_message().startswith("EngineFailed: no progress for ")
+
+
 async def test_weights_that_are_not_there_are_told_without_a_host_path(tmp_path: Path) -> None:
     async with started(tmp_path, ENGINE="diffusers", MODEL_DIR=str(tmp_path / "models")) as worker:
         assert await worker.exit_code() == 1

@@ -20,6 +20,12 @@ class Variable(StrEnum):
     """``diffusers`` or ``stub``."""
     CAPACITY = "CAPACITY"
     """Jobs taken at once."""
+    MAX_BATCH = "MAX_BATCH"
+    """Pictures or videos that may be made in one batch."""
+    STEP_TIMEOUT_SECONDS = "STEP_TIMEOUT_SECONDS"
+    """How long a batch may make no progress."""
+    PARK_AFTER_SECONDS = "PARK_AFTER_SECONDS"
+    """After how long without a job the weights leave the device; 0: never."""
     HOST = "HOST"
     PORT = "PORT"
     DRAIN_SECONDS = "DRAIN_SECONDS"
@@ -29,6 +35,8 @@ class Variable(StrEnum):
     GPU_MEMORY_BUDGET_BYTES = "GPU_MEMORY_BUDGET_BYTES"
     OPTIMIZATION = "OPTIMIZATION"
     """Comma list of switches, e.g. ``compile,bfloat16``."""
+    WARM_SHAPES = "WARM_SHAPES"
+    """Comma list of ``WIDTHxHEIGHT`` or ``WIDTHxHEIGHTxROWS``: batches that are run once before the first job."""
     AUTH_TOKEN = "AUTH_TOKEN"  # noqa: S105 - the variable's name
     TERMINATION_MESSAGE_PATH = "TERMINATION_MESSAGE_PATH"
     """Where the worker writes, in words, why it gave up; read by the operator from the pod's status."""
@@ -70,7 +78,7 @@ class Readiness(_Body):
     """`GET /ready`: 200 when loaded, healthy and not draining, else 503 with the same body."""
 
     ready: bool
-    state: str = Field(description="`loading`, `ready`, `draining` or `failed`.")
+    state: str = Field(description="`loading`, `ready`, `parked`, `draining` or `failed`.")
     in_flight: int
     capacity: int
     steps: int = Field(default=0, description="Steps that the worker has made in its life: they grow while it works.")
@@ -82,6 +90,7 @@ class Version(_Body):
     pipeline: str
     model_id: str
     version: str
+    start_seconds: dict[str, float] = Field(default_factory=dict, description="Seconds of each stage of the start that is over.")
 
 
 class GpuInfo(_Body):

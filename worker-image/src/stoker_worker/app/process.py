@@ -5,17 +5,19 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from pydantic import ValidationError
 
 from stoker_contracts.worker import ExitReason, Variable
 from stoker_worker.app.metrics import Metrics
-from stoker_worker.app.scheduler import Scheduler
+from stoker_worker.app.scheduler import Rules, Scheduler
 from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
+from stoker_worker.app.started import process_seconds
 from stoker_worker.engine.protocol import Engine, FatalEngineError
 from stoker_worker.engine.stub import Fault, StubEngine
 
@@ -30,7 +32,16 @@ _FAREWELL_SECONDS = 0.2
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: the worker drains first."""
+    """uvicorn without its signal handling: the worker drains first. `opened` is called once the port is open."""
+
+    def __init__(self, config: uvicorn.Config, opened: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._opened = opened
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port."""
+        await super().startup(sockets)
+        self._opened()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,13 +54,15 @@ class Worker:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._metrics = Metrics()
-        self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail)
+        rules = Rules(settings.max_batch, settings.step_timeout_seconds, settings.park_after_seconds)
+        self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail, rules)
         app = create_app(settings, engine, self._scheduler, self._metrics)
         self._server = _Server(
             uvicorn.Config(
                 app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off", ws="none",
                 proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_SECONDS,
-            )
+            ),
+            self._listening,
         )  # fmt: skip
         self._exit_code = 0
         self._stopping: asyncio.Task[None] | None = None
@@ -62,10 +75,13 @@ class Worker:
         else:
             loop.add_signal_handler(signal.SIGTERM, self._drain)
             loop.add_signal_handler(signal.SIGINT, self._drain)
-        serving = asyncio.create_task(self._server.serve())
-        self._scheduler.start()
-        await serving
+        await self._server.serve()
         return self._exit_code
+
+    def _listening(self) -> None:
+        """The load begins now and not before: its imports would keep the port closed."""
+        self._metrics.start_seconds_of("listen", process_seconds())
+        self._scheduler.start()
 
     def _drain(self) -> None:
         log.info("asked to stop: finishing what is in the line")
@@ -86,6 +102,10 @@ class Worker:
         asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._close)
 
     def _close(self) -> None:
+        """Stop at once. What ran when the engine was lost has no answer: its connections break off, as in a crash."""
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        self._server.force_exit = True
         self._server.should_exit = True
 
 
@@ -134,5 +154,6 @@ def _engine(settings: Settings) -> Engine:
             settings.device,
             settings.switches,
             settings.gpu_memory_budget_bytes,
+            settings.shapes,
         )
     )

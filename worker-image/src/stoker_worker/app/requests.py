@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from stoker_contracts.jobs import MAX_SEED, MAX_UPLOAD_BYTES, REQUESTS, ImageToImage, Job, JobLimits
-from stoker_contracts.names import HEADER_OUTPUT_FORMAT
+from stoker_contracts.names import HEADER_OUTPUT_FORMAT, HEADER_TIMEOUT
 from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_worker.encoding.uploads import UploadError, decode_upload
 from stoker_worker.engine.protocol import Task
@@ -22,6 +23,7 @@ MAX_JSON_BYTES = 256 * 1024
 MAX_FIELDS = 32
 MAX_FORM_BYTES = MAX_UPLOAD_BYTES + 2**20
 """A form with the largest image and its fields."""
+_LONGEST_TIMEOUT = 86400.0
 
 
 class BadRequestError(Exception):
@@ -30,6 +32,7 @@ class BadRequestError(Exception):
 
 async def read_task(request: Request, pipeline: Pipeline, model_id: str, limits: JobLimits) -> Task:
     """The task that `request` asks for. Raises BadRequestError and pydantic's ValidationError."""
+    deadline = _deadline(request.headers.get(HEADER_TIMEOUT), time.monotonic())
     fields, upload = await (_form(request) if FACTS[pipeline].takes_image else _json(request))
     if pipeline is Pipeline.IMAGE_TO_VIDEO and request.headers.get(HEADER_OUTPUT_FORMAT):
         fields.setdefault("output_format", request.headers[HEADER_OUTPUT_FORMAT])
@@ -46,7 +49,21 @@ async def read_task(request: Request, pipeline: Pipeline, model_id: str, limits:
     refusal = limits.refusal(job, size)
     if refusal is not None:
         raise BadRequestError(refusal)
-    return Task(job, job.seed if job.seed is not None else secrets.randbelow(MAX_SEED - 16), image)
+    return Task(job, job.seed if job.seed is not None else secrets.randbelow(MAX_SEED - 16), image, deadline)
+
+
+def _deadline(given: str | None, now: float) -> float | None:
+    """When the caller's time is over, where it says so. It runs from when the request has come."""
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_TIMEOUT:
+        message = f"{HEADER_TIMEOUT} must be a number of seconds, more than 0 and at most {_LONGEST_TIMEOUT:g}"
+        raise BadRequestError(message)
+    return now + seconds
 
 
 def _check_model(job: Job, model_id: str) -> None:

@@ -1,25 +1,30 @@
-"""The model thread and the line before it.
+"""Where jobs wait for the model and get what became of them: the event loop's side of the line.
 
-One thread owns the engine: it loads the model and runs job after job. The event loop owns the line and the worker's state,
-and hands the thread one job at a time, so neither needs a lock.
+The event loop owns the worker's state and its clocks; the model's thread runs what stands in the line (`ModelThread`).
 """
 
 import asyncio
 import itertools
 import logging
-import queue
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from stoker_contracts.jobs import ImageToVideo, TextToImage
 from stoker_contracts.worker import ExitReason, HealthState, Readiness
+from stoker_worker.app.desk import Desk, Ending, Turn
 from stoker_worker.app.metrics import Metrics
+from stoker_worker.app.model_thread import ModelThread
+from stoker_worker.app.started import tell_start
+from stoker_worker.domain.cost import row_cost
 from stoker_worker.domain.lifecycle import Lifecycle
-from stoker_worker.domain.queue import JobQueue, Refusal
-from stoker_worker.engine.protocol import CancelledError, Engine, EngineError, FatalEngineError, Outcome, Output, Pixels, Task
+from stoker_worker.domain.line import Refusal
+from stoker_worker.domain.watchdog import Progress, Watchdog
+from stoker_worker.engine.protocol import Engine, FatalEngineError, Output, Row, Task
 
 log = logging.getLogger(__name__)
+
+_LOOK_EVERY_SECONDS = 1.0
 
 
 class NotTakenError(Exception):
@@ -30,65 +35,65 @@ class NotTakenError(Exception):
         self.refusal = refusal
 
 
-@dataclass(slots=True)
-class _Turn:
-    """A job on its way through the thread."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Most rows of a batch, most seconds without progress, seconds without a job after which the weights are parked (0: never)."""
 
-    ticket: int
-    task: Task
-    done: asyncio.Future[Output]
-    queued_at: float
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    steps: int = 0
-    """Steps made for it."""
+    max_batch: int = 8
+    step_timeout: float = 120.0
+    park_after: float = 0.0
 
-    def stepped(self) -> frozenset[int]:
-        """After each step, on the model's thread: stop here if the caller is gone."""
-        self.steps += 1
-        self.check()
-        return frozenset()
 
-    def check(self) -> None:
-        """Raises CancelledError if the caller is gone."""
-        if self.cancelled.is_set():
-            message = "the caller is gone"
-            raise CancelledError(message)
+_RULES = Rules()
 
 
 class Scheduler:
-    """Takes jobs for one engine. `on_fatal` is told, on the event loop, when the engine is lost."""
+    """Takes jobs for one engine. `on_fatal` is told, on the event loop, when the engine is lost; the process must end then."""
 
-    def __init__(self, engine: Engine, capacity: int, metrics: Metrics, on_fatal: Callable[[FatalEngineError], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        capacity: int,
+        metrics: Metrics,
+        on_fatal: Callable[[FatalEngineError], None],
+        rules: Rules = _RULES,
+    ) -> None:
         self._engine = engine
-        self._queue = JobQueue(capacity)
+        self._desk = Desk(capacity, rules.max_batch)
+        self._thread = ModelThread(engine, self._desk, metrics, self, rules.park_after)
         self._metrics = metrics
         self._on_fatal = on_fatal
         self._lifecycle = Lifecycle()
-        self._turns: dict[int, _Turn] = {}
+        self._turns: set[Turn] = set()
         self._tickets = itertools.count()
-        self._handed: queue.SimpleQueue[_Turn] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._steps = 0
+        self._interval = min(_LOOK_EVERY_SECONDS, rules.step_timeout / 4)
+        self._watchdog = Watchdog(rules.step_timeout, self._interval)
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to load. The thread is a daemon: a hung model does not keep the process alive."""
-        threading.Thread(target=self._own_the_model, name="model", daemon=True).start()
+        """Begin to load."""
+        self._thread.start()
 
     async def run(self, task: Task) -> Output:
-        """Wait for the job's turn and its result. Cancelling this call cancels the job. Raises NotTakenError, EngineError."""
-        ticket = next(self._tickets)
-        refusal = self._lifecycle.refusal or self._queue.admit(ticket)
+        """Wait for the job's turn and its result. Cancelling this call cancels the job. Raises NotTakenError, EngineError.
+
+        Does not return when the engine is lost while it runs the job: only the end of the process tells the caller, as if it
+        had crashed, so that whoever sent the job knows what it may have done.
+        """
+        rows = task.rows()
+        turn = Turn(next(self._tickets), task, rows, self._loop.create_future(), time.monotonic())
+        refusal = self._lifecycle.refusal or self._too_late(task) or self._admit(turn)
         if refusal is not None:
             raise NotTakenError(refusal)
-        turn = _Turn(ticket, task, self._loop.create_future(), time.monotonic())
-        self._turns[ticket] = turn
-        self._advance()
+        self._turns.add(turn)
+        self._note_load()
         try:
-            return await asyncio.shield(turn.done)
+            return await turn.done
         except asyncio.CancelledError:
-            self._cancel(turn)
+            self._leave(turn)
             raise
 
     def drain(self) -> None:
@@ -101,111 +106,97 @@ class Scheduler:
 
     def readiness(self) -> Readiness:
         """What ``/ready`` says."""
-        state = self._lifecycle
+        state, desk = self._lifecycle, self._desk
         return Readiness(
-            ready=state.ready,
-            state=state.state.value,
-            in_flight=self._queue.in_flight,
-            capacity=self._queue.capacity,
-            steps=self._steps + sum(turn.steps for turn in self._turns.values()),
+            ready=state.ready, state=state.state.value, in_flight=desk.in_flight, capacity=desk.capacity, steps=desk.steps
         )
 
     def health(self) -> HealthState:
         """What ``/health`` says."""
-        return self._lifecycle.health(self._queue.in_flight)
+        return self._lifecycle.health(self._desk.in_flight)
 
-    def _cancel(self, turn: _Turn) -> None:
-        turn.cancelled.set()
-        turn.done.add_done_callback(_heard)
-        if self._queue.withdraw(turn.ticket):
-            turn.done.cancel()
-            self._forget(turn)
+    def loaded(self, seconds: float) -> None:
+        """The thread has loaded the model."""
+        self._metrics.load_seconds.set(seconds)
+        self._lifecycle = self._lifecycle.loaded()
+        tell_start(self._metrics)
 
-    def _advance(self) -> None:
-        """Hand the thread the next job, if it is free."""
-        ticket = self._queue.start()
-        if ticket is not None:
-            self._handed.put(self._turns[ticket])
-        self._note_load()
+    def parked(self, parked: bool) -> None:  # noqa: FBT001 - as the thread tells it
+        """The thread has moved the weights off the device, or back."""
+        self._lifecycle = self._lifecycle.parked() if parked else self._lifecycle.unparked()
 
-    def _forget(self, turn: _Turn) -> None:
-        if self._turns.pop(turn.ticket, None) is not None:
-            self._steps += turn.steps
-        self._note_load()
-
-    def _note_load(self) -> None:
-        self._metrics.in_flight.set(self._queue.in_flight)
-        if self._queue.in_flight:
-            self._idle.clear()
-        else:
-            self._idle.set()
-
-    def _finished(self, turn: _Turn, result: Output | Exception) -> None:
-        """On the event loop: a job has run to its end."""
-        self._queue.finish(turn.ticket)
-        if isinstance(result, FatalEngineError):
-            self._lost(result)
-        if not turn.done.done():
+    def ended(self, endings: list[Ending]) -> None:
+        """The thread has run these jobs to their end."""
+        for turn, result in endings:
+            self._turns.discard(turn)
+            if turn.done.done() or result is None:
+                continue
             if isinstance(result, Exception):
                 turn.done.set_exception(result)
             else:
                 turn.done.set_result(result)
-        self._forget(turn)
-        self._advance()
+        self._note_load()
 
-    def _loaded(self, seconds: float) -> None:
-        self._metrics.load_seconds.set(seconds)
-        log.info("the model is loaded, after %.2f s", seconds)
-        self._lifecycle = self._lifecycle.loaded()
+    def late(self, turns: list[Turn]) -> None:
+        """These jobs were dropped before they began."""
+        self._metrics.late_jobs.inc(len(turns))
+        self.ended([(turn, NotTakenError(Refusal.LATE)) for turn in turns])
 
-    def _lost(self, error: FatalEngineError) -> None:
+    def lost(self, error: FatalEngineError) -> None:
+        """The engine is lost: who waits is sent elsewhere. Those that it ran get no answer (see `run`)."""
+        if self._lifecycle.refusal is Refusal.FAILED:
+            return
         self._lifecycle = self._lifecycle.failed()
         self._on_fatal(error)
+        self.ended([(turn, NotTakenError(Refusal.FAILED)) for turn in self._desk.abandon()])
 
-    def _own_the_model(self) -> None:
-        """The thread: load, then one job after the other for ever."""
-        started = time.monotonic()
-        try:
-            self._engine.load(self._metrics.start_seconds_of)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must reach the termination message
-            self._tell(self._lost, _fatal(error, ExitReason.LOAD_FAILED))
-            return
-        self._tell(self._loaded, time.monotonic() - started)
-        while True:
-            turn = self._handed.get()
-            self._tell(self._finished, turn, self._run(turn))
+    def _too_late(self, task: Task) -> Refusal | None:
+        return Refusal.LATE if task.deadline is not None and task.deadline <= time.monotonic() else None
 
-    def _run(self, turn: _Turn) -> Output | Exception:
-        started = time.monotonic()
-        self._metrics.stage_seconds.labels("queue").observe(started - turn.queued_at)
-        try:
-            turn.check()
-            return _output(turn.task, self._engine.run(turn.task.rows(), turn))
-        except Exception as error:  # noqa: BLE001 - it belongs to the job, whose caller is told
-            return error
-        finally:
-            self._metrics.stage_seconds.labels("inference").observe(time.monotonic() - started)
+    def _admit(self, turn: Turn) -> Refusal | None:
+        """Take the job into the line, where the places of jobs whose time is over are free."""
+        self._drop_late()
+        row = turn.rows[0]
+        return self._desk.admit(turn, self._engine.key(row), row_cost(row.job, _size(row)))
 
-    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
-        self._loop.call_soon_threadsafe(what, *arguments)
+    def _leave(self, turn: Turn) -> None:
+        """The caller is gone."""
+        if self._desk.leave(turn):
+            self._turns.discard(turn)
+            self._note_load()
+
+    def _drop_late(self) -> None:
+        late = self._desk.expire(time.monotonic())
+        if late:
+            self.late(late)
+
+    def _note_load(self) -> None:
+        self._metrics.in_flight.set(self._desk.in_flight)
+        if self._turns:
+            self._idle.clear()
+            self._look_later()
+        else:
+            self._idle.set()
+
+    def _look_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._interval, self._look)
+
+    def _look(self) -> None:
+        """Every so often while there are jobs: drop those whose time is over, and see that the batch gets on."""
+        self._timer = None
+        self._drop_late()
+        batch = self._desk.running
+        seconds = self._watchdog.look(time.monotonic(), Progress(batch.number, batch.key, batch.steps) if batch else None)
+        if seconds is not None:
+            words = f"no progress for {seconds:.0f} s: the model hangs"
+            self.lost(FatalEngineError(ExitReason.ENGINE_FAILED, words))
+        elif self._turns:
+            self._look_later()
 
 
-def _output(task: Task, outcome: Outcome) -> Output:
-    """The job's pictures. Raises the first error among its rows."""
-    pictures: list[Pixels] = []
-    for made in outcome.rows:
-        if isinstance(made, EngineError):
-            raise made
-        pictures += made
-    seeds = [row.seed for row in task.rows()]
-    return Output(pictures, seeds)
-
-
-def _fatal(error: Exception, reason: ExitReason) -> FatalEngineError:
-    return error if isinstance(error, FatalEngineError) else FatalEngineError(reason, f"{type(error).__name__}: {error}")
-
-
-def _heard(future: asyncio.Future[Output]) -> None:
-    """An abandoned job's outcome is nobody's; asyncio complains about errors that nobody looks at."""
-    if not future.cancelled():
-        future.exception()
+def _size(row: Row) -> tuple[int, int]:
+    """Width and height of what is made."""
+    if isinstance(row.job, TextToImage | ImageToVideo):
+        return row.job.width, row.job.height
+    return row.image.size if row.image is not None else (1, 1)

@@ -22,7 +22,7 @@ from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.requests import BadRequestError, problems, read_task
 from stoker_worker.app.scheduler import NotTakenError, Scheduler
 from stoker_worker.app.settings import Settings
-from stoker_worker.domain.queue import Refusal
+from stoker_worker.domain.line import Refusal
 from stoker_worker.engine.protocol import Engine, EngineError, OutOfMemoryError, Output, RefusedError, Task
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ _NOT_TAKEN = {
     Refusal.FULL: ErrorType.WORKER_FULL,
     Refusal.DRAINING: ErrorType.WORKER_DRAINING,
     Refusal.LOADING: ErrorType.MODEL_UNAVAILABLE,
-    Refusal.FAILED: ErrorType.MODEL_UNAVAILABLE,
+    Refusal.FAILED: ErrorType.WORKER_DRAINING,  # it has lost nothing, and another worker may do it
+    Refusal.LATE: ErrorType.DEADLINE_EXCEEDED,
 }
 
 
@@ -160,7 +161,7 @@ def _add_service_routes(app: FastAPI, settings: Settings, engine: Engine, schedu
 
     @app.get("/version")
     async def version() -> Response:
-        return json_answer(Version(**names, version=settings.version).model_dump())
+        return json_answer(Version(**names, version=settings.version, start_seconds=metrics.started).model_dump())
 
     @app.get("/hardware/info")
     async def hardware_info() -> Response:

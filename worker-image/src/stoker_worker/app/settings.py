@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.jobs import JobLimits
 from stoker_contracts.pipelines import Pipeline
+from stoker_worker.domain.shapes import Shape, parse_shapes
 from stoker_worker.engine.stub import StubScript
 
 OPTIMIZATIONS = frozenset({"compile", "bfloat16"})
@@ -28,7 +29,14 @@ class Settings(BaseSettings):
     model_id: str = Field(min_length=1, max_length=256, description="The model; jobs that name another are refused.")
     model_dir: Path = Field(default=Path("/models"), description="Folder that holds the weights.")
     engine: Literal["diffusers", "stub"] = Field(default="diffusers", description="stub: no model, times and faults by script.")
-    capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; one runs, the others wait.")
+    capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; those that do not run wait.")
+    max_batch: int = Field(default=8, ge=1, le=64, description="Pictures or videos that may be made in one batch.")
+    step_timeout_seconds: float = Field(
+        default=120, gt=0, description="Seconds without progress after which the model is taken for hung and the worker ends."
+    )
+    park_after_seconds: float = Field(
+        default=0, ge=0, description="Seconds without a job after which the weights leave the device; 0: never."
+    )
     host: str = Field(
         default="0.0.0.0",  # noqa: S104 - a pod is reached by its own address; the NetworkPolicy bounds who may
         description="The address that is listened on.",
@@ -41,6 +49,10 @@ class Settings(BaseSettings):
     auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
     termination_message_path: Path = Field(
         default=Path("/dev/termination-log"), description="File that gets the reason, in words, when the worker gives up."
+    )
+    warm_shapes: str = Field(
+        default="",
+        description="Comma list, e.g. 1024x576,512x512x4 (width, height, rows of a batch): run once before the first job.",
     )
     stub_script: Annotated[StubScript, NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=StubScript, description="JSON: how the stub engine behaves."
@@ -61,6 +73,17 @@ class Settings(BaseSettings):
             message = f"unknown switches; known: {', '.join(sorted(OPTIMIZATIONS))}"
             raise ValueError(message)
         return value
+
+    @field_validator("warm_shapes")
+    @classmethod
+    def _shapes(cls, value: str) -> str:
+        parse_shapes(value)
+        return value
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """What is run before the first job; none: what the engine thinks best."""
+        return parse_shapes(self.warm_shapes)
 
     @property
     def switches(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stoker_contracts.worker import HealthState
-from stoker_worker.domain.queue import Refusal
+from stoker_worker.domain.line import Refusal
 
 
 class State(StrEnum):
@@ -12,6 +12,7 @@ class State(StrEnum):
 
     LOADING = "loading"
     READY = "ready"
+    PARKED = "parked"
     DRAINING = "draining"
     FAILED = "failed"
 
@@ -26,6 +27,14 @@ class Lifecycle:
         """The model is in memory."""
         return replace(self, state=State.READY) if self.state is State.LOADING else self
 
+    def parked(self) -> "Lifecycle":
+        """The weights have left the device; the next job brings them back."""
+        return replace(self, state=State.PARKED) if self.state is State.READY else self
+
+    def unparked(self) -> "Lifecycle":
+        """The weights are back."""
+        return replace(self, state=State.READY) if self.state is State.PARKED else self
+
     def drained_from_now(self) -> "Lifecycle":
         """The worker was asked to stop: finish what is there, take nothing new."""
         return self if self.state is State.FAILED else replace(self, state=State.DRAINING)
@@ -37,13 +46,13 @@ class Lifecycle:
     @property
     def ready(self) -> bool:
         """Whether a job sent now is taken, the line permitting."""
-        return self.state is State.READY
+        return self.state in (State.READY, State.PARKED)
 
     @property
     def refusal(self) -> Refusal | None:
         """Why no job is taken in this state; None when jobs are taken."""
         match self.state:
-            case State.READY:
+            case State.READY | State.PARKED:
                 return None
             case State.LOADING:
                 return Refusal.LOADING
@@ -59,5 +68,5 @@ class Lifecycle:
                 return HealthState.LOADING
             case State.FAILED:
                 return HealthState.ERROR
-            case State.READY | State.DRAINING:
+            case State.READY | State.PARKED | State.DRAINING:
                 return HealthState.OK if in_flight else HealthState.IDLE

@@ -8,6 +8,8 @@ from stoker_contracts.worker import ExitReason, GpuInfo
 from stoker_worker.engine.arguments import batch_key
 from stoker_worker.engine.batch import run_batch
 from stoker_worker.engine.loading import family_in
+from stoker_worker.engine.memory import forget_peak, peak_bytes
+from stoker_worker.engine.parking import ParkingPlace
 from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline, without_paths
 from stoker_worker.engine.protocol import (
     FatalEngineError,
@@ -19,6 +21,7 @@ from stoker_worker.engine.protocol import (
     StageHook,
     Steps,
 )
+from stoker_worker.engine.warm import hot_shapes, warm_up
 
 _STICKY = ("illegal memory access", "device-side assert", "uncorrectable ECC", "unspecified launch failure")
 """CUDA errors after which the process's context is dead (kubernetes: let the pod restart)."""
@@ -31,6 +34,7 @@ class DiffusersEngine:
         self._model = model
         self._family = family_in(model.directory, model.model_id, model.pipeline)
         self._loaded: Loaded | None = None
+        self._place: ParkingPlace | None = None
 
     @property
     def lossy(self) -> tuple[str, ...]:
@@ -38,10 +42,12 @@ class DiffusersEngine:
         return tuple(sorted(self._model.switches))
 
     def load(self, stage: StageHook) -> Footprint:
-        """Read the weights and move them to the device. Raises FatalEngineError."""
+        """Read the weights, move them to the device and run the hot shapes once. Raises FatalEngineError."""
         self._family = family_in(self._model.directory, self._model.model_id, self._model.pipeline)
-        self._loaded = load_pipeline(self._model, stage)
-        return self._loaded.footprint
+        self._loaded = loaded = load_pipeline(self._model, stage)
+        self._place = ParkingPlace(loaded.pipe, loaded.torch, loaded.device)
+        warm_up(self.run, self._model.pipeline, hot_shapes(self._model.warm_shapes, loaded.device), stage)
+        return loaded.footprint
 
     def key(self, row: Row) -> Hashable:
         """What rows must share to run in one call."""
@@ -50,8 +56,10 @@ class DiffusersEngine:
     def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         """Make the rows. Raises EngineError and FatalEngineError."""
         loaded = self._ready
+        forget_peak(loaded.torch, loaded.device)
         try:
-            return Outcome(run_batch(loaded, self._family, rows, steps))
+            made = run_batch(loaded, self._family, rows, steps)
+            return Outcome(made, peak_bytes(loaded.torch, loaded.device))
         except loaded.torch.OutOfMemoryError:
             self._free(loaded)
             message = "the job needs more memory than the card has"
@@ -65,11 +73,13 @@ class DiffusersEngine:
             raise
 
     def park(self) -> bool:
-        """The weights stay where they are."""
-        return False
+        """Move the weights to the host's memory; False where there is no card to leave, or no room."""
+        return self._place is not None and self._place.park()
 
     def unpark(self) -> None:
-        """Nothing was moved."""
+        """Bring parked weights back. Raises FatalEngineError."""
+        if self._place is not None:
+            self._place.unpark()
 
     @property
     def _ready(self) -> Loaded:

@@ -1,7 +1,6 @@
 """A diffusers pipeline in memory: found, imported, read and moved to its device."""
 
 import inspect
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,23 @@ from typing import Any
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
+from stoker_worker.domain.shapes import Shape
 from stoker_worker.engine.families import Family
+from stoker_worker.engine.host import free_bytes
+from stoker_worker.engine.importing import Libraries, collection_paused, import_libraries
 from stoker_worker.engine.loading import family_in, find_model
+from stoker_worker.engine.memory import held_bytes, refuse_overdraft
+from stoker_worker.engine.prefetch import Prefetch
 from stoker_worker.engine.protocol import FatalEngineError, Footprint, StageHook
+from stoker_worker.engine.weights import Weights, find_weights
+
+_CARD = Path("/dev/nvidiactl")
+"""There where the NVIDIA driver is: tells of a card before torch is imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Which model, from where, on what."""
+    """Which model, from where, on what. `warm_shapes` are run before the first job."""
 
     pipeline: Pipeline
     model_id: str
@@ -24,6 +32,7 @@ class Model:
     device: str = "auto"
     switches: frozenset[str] = frozenset()
     memory_budget: int | None = None
+    warm_shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +49,32 @@ class Loaded:
 def load_pipeline(model: Model, stage: StageHook) -> Loaded:
     """Read the weights and move them to the device. Raises FatalEngineError.
 
-    torch is imported here, so that the port opens before seconds of imports.
+    Their files are read into the page cache while torch is imported, which happens here, so that the port opens before it.
     """
     folder = find_model(model.directory, model.model_id)
-    began = time.monotonic()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import diffusers  # noqa: PLC0415 - seconds of imports that must not delay the port
-    import torch  # noqa: PLC0415 - as above
-    import transformers  # noqa: PLC0415 - as above
-
-    stage("import", time.monotonic() - began)
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    began = time.monotonic()
+    on_card = model.device == "cuda" or (model.device == "auto" and _CARD.exists())
+    prefetch = Prefetch(find_weights(folder, half=on_card).files, free_bytes() // 2)
+    prefetch.start()
     try:
         family = family_in(model.directory, model.model_id, model.pipeline)
-        pipe = _read(getattr(diffusers, family.kinds[model.pipeline].name), model, family, folder, torch)
+        libraries = import_libraries(family.kinds[model.pipeline].name, stage)
+        return _load(model, family, folder, libraries, stage)
+    finally:
+        prefetch.stop()
+        stage("prefetch", prefetch.seconds)
+
+
+def _load(model: Model, family: Family, folder: Path, libraries: Libraries, stage: StageHook) -> Loaded:
+    torch = libraries.torch
+    device = _device(model, torch)
+    weights = find_weights(folder, half=device == "cuda")
+    dtype = _dtype(model, family, torch, device)
+    refuse_overdraft(weights, model.memory_budget, libraries, device, dtype)
+    began = time.monotonic()
+    try:
+        with collection_paused():
+            kind = getattr(libraries.diffusers, family.kinds[model.pipeline].name)
+            pipe = _read(kind, model, folder, weights, dtype, torch)
     except torch.OutOfMemoryError:
         words = "the card is too small for the weights of this model"
         raise FatalEngineError(ExitReason.OUT_OF_MEMORY, words) from None
@@ -65,21 +83,28 @@ def load_pipeline(model: Model, stage: StageHook) -> Loaded:
         raise FatalEngineError(ExitReason.LOAD_FAILED, words) from error
     stage("weights", time.monotonic() - began)
     accepted = frozenset(inspect.signature(pipe.__call__).parameters)
-    return Loaded(pipe, torch, _device(model, torch), accepted, Footprint(budget=model.memory_budget))
+    return Loaded(pipe, torch, device, accepted, Footprint(held_bytes(pipe, torch, device), model.memory_budget))
 
 
-def _read(kind: Any, model: Model, family: Family, folder: Path, torch: Any) -> Any:
+def _read(kind: Any, model: Model, folder: Path, weights: Weights, dtype: Any, torch: Any) -> Any:
+    """The pipeline on its device: a card gets the weights straight from the page cache, without a copy of the whole in memory.
+
+    That is 4.5 times as fast as ``to("cuda")`` afterwards (diffusers, pull request 12305: 23.8 GB in 1.1 s instead of 4.9 s).
+    """
     device = _device(model, torch)
     if device == "cuda":
         _bound_memory(model, torch)
     else:
         torch.set_num_threads(1)
-    variant = "fp16" if device == "cuda" and any(folder.rglob("*.fp16.safetensors")) else None
     pipe = kind.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=_dtype(model, family, torch, device), variant=variant
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype=dtype,
+        variant=weights.variant,
+        device_map=device,
     )
     pipe.set_progress_bar_config(disable=True)
-    pipe = pipe.to(device)
     if "compile" in model.switches:
         denoiser = getattr(pipe, "unet", None) or pipe.transformer
         denoiser.compile()
@@ -89,6 +114,9 @@ def _read(kind: Any, model: Model, family: Family, folder: Path, torch: Any) -> 
 def _device(model: Model, torch: Any) -> str:
     if model.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if model.device == "cuda" and not torch.cuda.is_available():
+        words = "DEVICE is cuda, and no card is to be seen; give the worker one, or let DEVICE be auto or cpu"
+        raise FatalEngineError(ExitReason.LOAD_FAILED, words)
     return model.device
 
 

@@ -14,12 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from stoker_contracts.jobs import ImageToVideo, Job, TextToImage
 from stoker_contracts.worker import ExitReason, GpuInfo
 from stoker_worker.engine.protocol import (
+    BrokenResultError,
+    CancelledError,
+    EngineError,
     FatalEngineError,
     Footprint,
     Made,
     Outcome,
     OutOfMemoryError,
     Pixels,
+    RefusedError,
     Row,
     StageHook,
     Steps,
@@ -54,6 +58,14 @@ class StubScript(BaseModel):
     fault_at_step: int = Field(default=1, ge=1)
     load_error: str = Field(default="", description="Fail to load with these words.")
     weights_missing: bool = False
+    row_share: float = Field(default=1.0, ge=0, description="What each further row adds to a step, as a share of the step time.")
+    weights_bytes: int = Field(default=0, ge=0, description="Memory of the weights.")
+    row_bytes: int = Field(default=0, ge=0, description="Memory that each row of a batch needs beside them.")
+    card_bytes: int | None = Field(default=None, gt=0, description="Memory of the card: a batch that needs more fails.")
+    budget_bytes: int | None = Field(default=None, gt=0, description="Memory that the engine says it may use.")
+    refused_prompt: str | None = Field(default=None, description="A batch with this prompt in it is refused as a whole.")
+    broken_seed: int | None = Field(default=None, description="The row with this seed comes out broken.")
+    parks: bool = Field(default=False, description="Whether the weights can leave the device.")
 
 
 class StubEngine:
@@ -62,6 +74,10 @@ class StubEngine:
     def __init__(self, script: StubScript) -> None:
         self._script = script
         self._never = threading.Event()
+
+    def step_seconds(self, rows: Sequence[Row]) -> float:
+        """How long one step of these rows takes."""
+        return self._script.step_seconds * self._script.slow_factor * (1 + self._script.row_share * (len(rows) - 1))
 
     @property
     def lossy(self) -> tuple[str, ...]:
@@ -78,27 +94,47 @@ class StubEngine:
         if self._script.load_error:
             raise FatalEngineError(ExitReason.LOAD_FAILED, self._script.load_error)
         stage("weights", self._script.load_seconds)
-        return Footprint()
+        return Footprint(self._script.weights_bytes, self._script.budget_bytes)
 
     def key(self, row: Row) -> Hashable:
         """Rows of one size and as many steps run together."""
         return _size(row), _steps(row)
 
     def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
-        """Walk through the steps at the scripted pace."""
+        """Walk through the steps at the scripted pace, leaving out the rows whose callers go."""
+        peak = self._need_memory(rows)
+        if any(getattr(row.job, "prompt", None) == self._script.refused_prompt is not None for row in rows):
+            message = "the script says that the model does not take this prompt"
+            raise RefusedError(message)
+        gone: frozenset[int] = frozenset()
         for number in range(1, _steps(rows[0]) + 1):
             if number == self._script.fault_at_step:
                 self._go_wrong()
-            time.sleep(self._script.step_seconds * self._script.slow_factor)
-            steps.stepped()
-        return Outcome([_made(row) for row in rows])
+            time.sleep(self.step_seconds([row for index, row in enumerate(rows) if index not in gone]))
+            gone = steps.stepped()
+        return Outcome([self._made(row, gone=index in gone) for index, row in enumerate(rows)], peak)
 
     def park(self) -> bool:
-        """There is nothing to move."""
-        return False
+        """Nothing is moved; the script says whether it counts."""
+        return self._script.parks
 
     def unpark(self) -> None:
         """Nothing was moved."""
+
+    def _need_memory(self, rows: Sequence[Row]) -> int:
+        """Bytes that the rows need, weights included. Raises OutOfMemoryError."""
+        needed = self._script.weights_bytes + self._script.row_bytes * len(rows)
+        if self._script.card_bytes is not None and needed > self._script.card_bytes:
+            message = "the card is full"
+            raise OutOfMemoryError(message)
+        return needed
+
+    def _made(self, row: Row, *, gone: bool) -> Made | EngineError:
+        if gone:
+            return CancelledError("the caller is gone")
+        if row.seed == self._script.broken_seed:
+            return BrokenResultError("the script says that this result is broken")
+        return _made(row)
 
     def _go_wrong(self) -> None:
         match self._script.fault:
