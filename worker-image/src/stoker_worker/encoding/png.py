@@ -5,10 +5,10 @@ in ``docs/performance.md``. numpy and isal release the GIL meanwhile.
 """
 
 import struct
-import zlib
 
 import numpy as np
 from isal import isal_zlib
+from numpy.typing import NDArray
 
 from stoker_worker.engine.protocol import Pixels
 
@@ -25,7 +25,7 @@ def encode_png(pixels: Pixels) -> bytes:
     return b"".join((_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b"")))
 
 
-def _filtered(pixels: Pixels) -> bytes:
+def _filtered(pixels: Pixels) -> NDArray[np.uint8]:
     """Each row as its difference to the row above, behind the filter's number (PNG specification, section 9)."""
     height, width, channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
@@ -33,8 +33,9 @@ def _filtered(pixels: Pixels) -> bytes:
     lines[:, 0] = _FILTER_UP
     lines[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
-    return lines.tobytes()
+    return lines
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)))
