@@ -56,6 +56,10 @@ HEADER_COLD_START = "Stoker-Cold-Start"
 HEADER_TIMEOUT = "Stoker-Timeout"
 """Seconds that a caller gives a job; the time in which a cold model starts is not counted."""
 HEADER_OUTPUT_FORMAT = "Stoker-Output-Format"
+HEADER_SEED = "Stoker-Seed"
+"""The seed of a picture or a video that comes as the file itself."""
+HEADER_LOSSY = "Stoker-Lossy"
+"""What, if anything, may have changed a picture: switches of the engine and lossy formats, as a comma list."""
 
 MAX_NAME = 52
 """Longest name of a resource that Stoker makes: room for the suffixes that Kubernetes adds to pods."""

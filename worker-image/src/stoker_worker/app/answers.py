@@ -1,20 +1,32 @@
 """From an engine's output to an HTTP answer, in the shapes of Livepeer's runner."""
 
 import asyncio
+import os
 from base64 import b64encode
-from concurrent.futures import Executor
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import orjson
 from starlette.responses import Response
 
 from stoker_contracts.errors import ErrorType, error_body
 from stoker_contracts.jobs import ImageToVideo
+from stoker_contracts.names import HEADER_LOSSY, HEADER_SEED
+from stoker_worker.app.accept import preferred
+from stoker_worker.encoding.lossy import encode_jpeg, encode_webp
 from stoker_worker.encoding.mp4 import encode_mp4
 from stoker_worker.encoding.png import encode_png
-from stoker_worker.engine.protocol import Output, Task
+from stoker_worker.engine.protocol import Output, Pixels, Task
+
+T = TypeVar("T")
 
 PNG, MP4, JSON = "image/png", "video/mp4", "application/json"
+_PICTURES: dict[str, Callable[[Pixels], bytes]] = {PNG: encode_png, "image/jpeg": encode_jpeg, "image/webp": encode_webp}
+_LOSSY = {"image/jpeg": "jpeg", "image/webp": "webp", MP4: "h264"}
+"""What a format is called where an answer says what may have changed its pictures."""
+_MOST_ENCODERS = 8
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -27,26 +39,60 @@ def failure(message: str, kind: ErrorType, status: int) -> Response:
     return json_answer(error_body(message, kind), status)
 
 
-async def answer(task: Task, output: Output, accept: str, encoders: Executor) -> Response:
-    """Encode `output` in `encoders` and say it the way the caller asked."""
-    return await asyncio.get_running_loop().run_in_executor(encoders, _encoded, task, output, accept)
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a job's result goes out: each picture or the video as `media`, bare, or as data URLs in JSON."""
+
+    media: str
+    bare: bool = False
 
 
-def _encoded(task: Task, output: Output, accept: str) -> Response:
-    if not isinstance(task.job, ImageToVideo):
-        return _images([encode_png(picture) for picture in output.pictures], output.seeds, accept)
-    if task.job.output_format == "mp4" or MP4 in accept:
-        clip = encode_mp4(output.pictures, task.job.fps)
-        return Response(clip, media_type=MP4) if MP4 in accept else json_answer({"images": [_item(clip, MP4, output.seeds[0])]})
-    frames = [_item(encode_png(picture), PNG, output.seeds[0]) for picture in output.pictures]
-    return json_answer({"frames": [frames]})
+class Answers:
+    """Encodes results, several pictures at a time, while the model works on."""
+
+    def __init__(self) -> None:
+        self._encoders = ThreadPoolExecutor(min(_MOST_ENCODERS, max(2, len(os.sched_getaffinity(0)))), "encoder")
+
+    async def answer(self, task: Task, output: Output, accept: str, lossy: Iterable[str]) -> Response:
+        """`output` the way the caller asked for it; `lossy` are the engine's switches that may change pictures."""
+        form = _form(task, output, accept)
+        files = await self._files(task, output, form)
+        if form.bare:
+            response = Response(files[0], media_type=form.media, headers={HEADER_SEED: str(output.seeds[0])})
+        else:
+            response = await self._in_thread(_as_json, task, files, output.seeds, form.media)
+        lost = [*lossy, *([_LOSSY[form.media]] if form.media in _LOSSY else [])]
+        if lost:
+            response.headers[HEADER_LOSSY] = ", ".join(lost)
+        return response
+
+    async def _files(self, task: Task, output: Output, form: _Form) -> list[bytes]:
+        if isinstance(task.job, ImageToVideo) and form.media == MP4:
+            return [await self._in_thread(encode_mp4, output.pictures, task.job.fps)]
+        encoder = _PICTURES[form.media]
+        return list(await asyncio.gather(*(self._in_thread(encoder, picture) for picture in output.pictures)))
+
+    def _in_thread(self, what: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._encoders, what, *arguments)
 
 
-def _images(files: list[bytes], seeds: list[int], accept: str) -> Response:
-    if PNG in accept and len(files) == 1:
-        return Response(files[0], media_type=PNG, headers={"Stoker-Seed": str(seeds[0])})
-    return json_answer({"images": [_item(file, PNG, seed) for file, seed in zip(files, seeds, strict=True)]})
+def _form(task: Task, output: Output, accept: str) -> _Form:
+    if isinstance(task.job, ImageToVideo):
+        if preferred(accept, (JSON, MP4)) == MP4:
+            return _Form(MP4, bare=True)
+        return _Form(MP4 if task.job.output_format == "mp4" else PNG)
+    if len(output.pictures) > 1:
+        return _Form(PNG)
+    media = preferred(accept, (JSON, *_PICTURES), only_by_name=_LOSSY)
+    return _Form(PNG) if media == JSON else _Form(media, bare=True)
 
 
-def _item(file: bytes, media_type: str, seed: int) -> dict[str, Any]:
-    return {"url": f"data:{media_type};base64,{b64encode(file).decode()}", "seed": seed, "nsfw": False}
+def _as_json(task: Task, files: list[bytes], seeds: list[int], media: str) -> Response:
+    """A video's frames share its seed."""
+    if isinstance(task.job, ImageToVideo) and media == PNG:
+        return json_answer({"frames": [[_item(file, media, seeds[0]) for file in files]]})
+    return json_answer({"images": [_item(file, media, seed) for file, seed in zip(files, seeds, strict=True)]})
+
+
+def _item(file: bytes, media: str, seed: int) -> dict[str, Any]:
+    return {"url": f"data:{media};base64,{b64encode(file).decode()}", "seed": seed, "nsfw": False}

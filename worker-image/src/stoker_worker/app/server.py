@@ -5,7 +5,6 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from starlette.responses import Response
 from stoker_contracts.errors import ErrorType, error_body, validation_body
 from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import HardwareInfo, Health, Version
-from stoker_worker.app.answers import answer, failure, json_answer
+from stoker_worker.app.answers import Answers, failure, json_answer
 from stoker_worker.app.limits import job_limits
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.requests import BadRequestError, problems, read_task
@@ -39,12 +38,13 @@ _NOT_TAKEN = {
 class JobRoute:
     """Runs one job from request to answer."""
 
-    def __init__(self, settings: Settings, scheduler: Scheduler, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, engine: Engine, scheduler: Scheduler, metrics: Metrics) -> None:
         self._settings = settings
+        self._engine = engine
         self._scheduler = scheduler
         self._metrics = metrics
         self._limits = job_limits(settings)
-        self._encoders = ThreadPoolExecutor(2, "encoder")
+        self._answers = Answers()
 
     async def __call__(self, request: Request) -> Response:
         """Answer with the result or, always as JSON, with what went wrong."""
@@ -64,7 +64,7 @@ class JobRoute:
         if output is None:
             return "cancelled", Response(status_code=400)
         started = time.monotonic()
-        encoded = await answer(task, output, request.headers.get("accept", ""), self._encoders)
+        encoded = await self._answers.answer(task, output, request.headers.get("accept", ""), self._engine.lossy)
         self._metrics.stage_seconds.labels("encode").observe(time.monotonic() - started)
         return "done", encoded
 
@@ -120,7 +120,7 @@ def create_app(settings: Settings, engine: Engine, scheduler: Scheduler, metrics
     """The application; its scheduler must have been started."""
     app = FastAPI(title="Stoker worker", version=settings.version, redirect_slashes=False)
     route = FACTS[settings.pipeline].route
-    job_route = JobRoute(settings, scheduler, metrics)
+    job_route = JobRoute(settings, engine, scheduler, metrics)
     for path in (route, f"{route}/"):
         app.add_api_route(path, _job_endpoint(job_route), methods=["POST"], include_in_schema=path == route)
     _add_service_routes(app, settings, engine, scheduler, metrics)
