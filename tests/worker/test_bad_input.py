@@ -10,8 +10,9 @@ import httpx2
 import pytest
 from PIL import Image
 
-from stoker_contracts.jobs import MAX_PROMPT_BYTES, MAX_UPLOAD_BYTES
+from stoker_contracts.jobs import MAX_PROMPT_BYTES
 from stoker_contracts.pipelines import FACTS, Pipeline
+from stoker_contracts.uploads import MAX_UPLOAD_BYTES
 from stoker_worker.app.requests import MAX_FORM_BYTES
 from tests.worker.test_http import settings, worker
 

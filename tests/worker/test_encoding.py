@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from stoker_contracts.jobs import MAX_UPLOAD_BYTES
+from stoker_contracts.uploads import MAX_UPLOAD_BYTES
 from stoker_worker.encoding.mp4 import encode_mp4
 from stoker_worker.encoding.png import encode_png
 from stoker_worker.encoding.uploads import UploadError, decode_upload

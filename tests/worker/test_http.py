@@ -19,6 +19,7 @@ from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
 from stoker_worker.engine.protocol import FatalEngineError, Outcome, Row, Steps
 from stoker_worker.engine.stub import StubEngine, StubScript
+from tests.support.decoding import DECODERS
 from tests.support.waiting import until
 
 QUICK = {"prompt": "a red circle", "width": 64, "height": 64, "num_inference_steps": 1, "seed": 3}
@@ -35,7 +36,7 @@ async def worker(given: Settings, engine: StubEngine | None = None) -> AsyncIter
     failures: list[FatalEngineError] = []
     scheduler = Scheduler(engine, given.capacity, metrics := Metrics(), failures.append)
     scheduler.start()
-    transport = httpx2.ASGITransport(create_app(given, engine, scheduler, metrics))
+    transport = httpx2.ASGITransport(create_app(given, engine, scheduler, metrics, DECODERS))
     async with httpx2.AsyncClient(transport=transport, base_url="http://worker") as client:
         await until(lambda: scheduler.readiness().ready)
         yield client, scheduler

@@ -11,15 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.results import OutputFormat
+from stoker_contracts.uploads import MIN_SIDE
 
 MAX_PROMPT_BYTES = 8192
 MAX_SEED = 2**32 - 1
-MAX_UPLOAD_BYTES = 16 * 2**20
-"""Largest image file a job may carry."""
-MAX_UPLOAD_PIXELS = 16 * 10**6
-"""Largest decoded input image."""
-UPLOAD_FORMATS = ("PNG", "JPEG", "WEBP")
-MIN_SIDE = 8
 MAX_SIDE = 4096
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_BYTES)]

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from pydantic import ValidationError
 
+from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import ExitReason, Variable
+from stoker_worker.app.connections import BoundedConnection
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import Rules, Scheduler
 from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
 from stoker_worker.app.started import process_seconds
+from stoker_worker.encoding.decoders import Decoders, DecodersError
 from stoker_worker.engine.protocol import Engine, FatalEngineError
 from stoker_worker.engine.stub import Fault, StubEngine
 
@@ -29,6 +32,9 @@ KEEP_SECONDS = 75
 """How long an idle connection is kept; longer than an orchestrator does, so that no job meets a closing one."""
 _FAREWELL_SECONDS = 0.2
 """How long answers of a failed engine may take to reach their callers."""
+
+_LAST_ANSWERS_SECONDS = 10
+"""How long answers may take to reach their callers once no job is left: less than Kubernetes gives beyond the drain."""
 
 
 class _Server(uvicorn.Server):
@@ -56,16 +62,19 @@ class Worker:
         self._metrics = Metrics()
         rules = Rules(settings.max_batch, settings.step_timeout_seconds, settings.park_after_seconds)
         self._scheduler = Scheduler(engine, settings.capacity, self._metrics, self._fail, rules)
-        app = create_app(settings, engine, self._scheduler, self._metrics)
+        self._decoders = Decoders()
+        app = create_app(settings, engine, self._scheduler, self._metrics, self._decoders)
         self._server = _Server(
             uvicorn.Config(
                 app, settings.host, settings.port, log_level="warning", access_log=False, lifespan="off", ws="none",
-                proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_SECONDS,
+                proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_SECONDS, http=BoundedConnection,
+                timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
             ),
             self._listening,
         )  # fmt: skip
         self._exit_code = 0
         self._stopping: asyncio.Task[None] | None = None
+        self._decoding: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Listen first, then load; return the exit code when all is over."""
@@ -75,13 +84,22 @@ class Worker:
         else:
             loop.add_signal_handler(signal.SIGTERM, self._drain)
             loop.add_signal_handler(signal.SIGINT, self._drain)
-        await self._server.serve()
+        try:
+            await self._server.serve()
+        finally:
+            self._decoders.close()
         return self._exit_code
 
     def _listening(self) -> None:
-        """The load begins now and not before: its imports would keep the port closed."""
+        """The load begins now and not before: its imports would keep the port closed. Decoders start too, before a first job comes."""
         self._metrics.start_seconds_of("listen", process_seconds())
         self._scheduler.start()
+        if FACTS[self._settings.pipeline].takes_image:
+            self._decoding = asyncio.create_task(self._start_decoders())
+
+    async def _start_decoders(self) -> None:
+        with contextlib.suppress(DecodersError):
+            await self._decoders.start()
 
     def _drain(self) -> None:
         log.info("asked to stop: finishing what is in the line")

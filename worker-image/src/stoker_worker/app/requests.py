@@ -1,6 +1,5 @@
 """From an HTTP request to a task: the body within bounds, its fields, its image, the model's limits."""
 
-import asyncio
 import secrets
 import time
 from typing import Any
@@ -8,15 +7,16 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
+from starlette.requests import Request
 
-from stoker_contracts.jobs import MAX_SEED, MAX_UPLOAD_BYTES, REQUESTS, ImageToImage, Job, JobLimits
+from stoker_contracts.jobs import MAX_SEED, REQUESTS, ImageToImage, Job, JobLimits
 from stoker_contracts.names import HEADER_OUTPUT_FORMAT, HEADER_TIMEOUT
 from stoker_contracts.pipelines import FACTS, Pipeline
-from stoker_worker.encoding.uploads import UploadError, decode_upload
+from stoker_contracts.uploads import MAX_UPLOAD_BYTES
+from stoker_worker.app.bodies import BadRequestError, form, whole, within
+from stoker_worker.app.settings import Settings
+from stoker_worker.encoding.decoders import Decoders
+from stoker_worker.encoding.uploads import UploadError
 from stoker_worker.engine.protocol import Task
 
 MAX_JSON_BYTES = 256 * 1024
@@ -26,23 +26,20 @@ MAX_FORM_BYTES = MAX_UPLOAD_BYTES + 2**20
 _LONGEST_TIMEOUT = 86400.0
 
 
-class BadRequestError(Exception):
-    """The request is refused with a 400 and these words."""
-
-
-async def read_task(request: Request, pipeline: Pipeline, model_id: str, limits: JobLimits) -> Task:
-    """The task that `request` asks for. Raises BadRequestError and pydantic's ValidationError."""
+async def read_task(request: Request, settings: Settings, limits: JobLimits, decoders: Decoders) -> Task:
+    """The task that `request` asks for. Raises BadRequestError, DecodersError and pydantic's ValidationError."""
     deadline = _deadline(request.headers.get(HEADER_TIMEOUT), time.monotonic())
-    fields, upload = await (_form(request) if FACTS[pipeline].takes_image else _json(request))
+    pipeline = settings.pipeline
+    fields, upload = await (_form if FACTS[pipeline].takes_image else _json)(request, settings.body_stall_seconds)
     if pipeline is Pipeline.IMAGE_TO_VIDEO and request.headers.get(HEADER_OUTPUT_FORMAT):
         fields.setdefault("output_format", request.headers[HEADER_OUTPUT_FORMAT])
     job = REQUESTS[pipeline].model_validate(fields)
-    _check_model(job, model_id)
+    _check_model(job, settings.model_id)
     if getattr(job, "prompt", "-") == "":
         message = "Prompt must be provided."
         raise BadRequestError(message)
     try:
-        image = await asyncio.to_thread(decode_upload, upload) if upload is not None else None
+        image = await decoders.decode(upload) if upload is not None else None
     except UploadError as error:
         raise BadRequestError(str(error)) from error
     size = image.size if image is not None and isinstance(job, ImageToImage) else None
@@ -72,8 +69,8 @@ def _check_model(job: Job, model_id: str) -> None:
         raise BadRequestError(message)
 
 
-async def _json(request: Request) -> tuple[dict[str, Any], None]:
-    body = await _bounded(request, MAX_JSON_BYTES)
+async def _json(request: Request, stall: float) -> tuple[dict[str, Any], None]:
+    body = await whole(within(request, MAX_JSON_BYTES, stall))
     try:
         fields = orjson.loads(body)
     except (ValueError, RecursionError):
@@ -85,53 +82,15 @@ async def _json(request: Request) -> tuple[dict[str, Any], None]:
     return fields, None
 
 
-async def _bounded(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in _within(request, limit).stream():
-            body += chunk
-    except ClientDisconnect:
-        message = "the request was not finished"
-        raise BadRequestError(message) from None
-    return bytes(body)
-
-
-def _within(request: Request, limit: int) -> Request:
-    """The same request, whose body is refused where it goes past `limit`: before it is read where its length is declared."""
-    message = f"the body is larger than {limit} bytes"
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise BadRequestError(message)
-    taken = 0
-
-    async def receive() -> Message:
-        nonlocal taken
-        part = await request.receive()
-        taken += len(part.get("body", b""))
-        if taken > limit:
-            raise BadRequestError(message)
-        return part
-
-    return Request(request.scope, receive)
-
-
-async def _form(request: Request) -> tuple[dict[str, Any], bytes]:
+async def _form(request: Request, stall: float) -> tuple[dict[str, Any], bytes]:
     """The fields and the file `image` of a multipart body."""
-    bounds = {"max_files": 1, "max_fields": MAX_FIELDS, "max_part_size": MAX_JSON_BYTES}
-    try:
-        async with _within(request, MAX_FORM_BYTES).form(**bounds) as form:
-            fields = {key: value for key, value in form.items() if isinstance(value, str)}
-            file = form.get("image")
-            if not isinstance(file, UploadFile):
-                message = "image must be sent as a file in multipart/form-data"
-                raise BadRequestError(message)
-            return fields, await file.read(MAX_UPLOAD_BYTES + 1)
-    except (MultiPartException, HTTPException, ClientDisconnect, KeyError, UnicodeDecodeError):
-        message = (
-            f"the body must be multipart/form-data with one file, image, "
-            f"and at most {MAX_FIELDS} fields of at most {MAX_JSON_BYTES} bytes"
-        )
-        raise BadRequestError(message) from None
+    async with form(within(request, MAX_FORM_BYTES, stall), MAX_FIELDS, MAX_JSON_BYTES) as parts:
+        fields = {key: value for key, value in parts.items() if isinstance(value, str)}
+        file = parts.get("image")
+        if not isinstance(file, UploadFile):
+            message = "image must be sent as a file in multipart/form-data"
+            raise BadRequestError(message)
+        return fields, await file.read(MAX_UPLOAD_BYTES + 1)
 
 
 def problems(error: ValidationError) -> list[dict[str, Any]]:

@@ -16,12 +16,14 @@ from stoker_contracts.errors import ErrorType, error_body, validation_body
 from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import HardwareInfo, Health, Version
 from stoker_worker.app.answers import Answers, failure, json_answer
+from stoker_worker.app.bodies import BadRequestError
 from stoker_worker.app.limits import job_limits
 from stoker_worker.app.metrics import Metrics
-from stoker_worker.app.requests import BadRequestError, problems, read_task
+from stoker_worker.app.requests import problems, read_task
 from stoker_worker.app.scheduler import NotTakenError, Scheduler
 from stoker_worker.app.settings import Settings
 from stoker_worker.domain.line import Refusal
+from stoker_worker.encoding.decoders import Decoders
 from stoker_worker.engine.protocol import Engine, EngineError, OutOfMemoryError, Output, RefusedError, Task
 
 log = logging.getLogger(__name__)
@@ -33,18 +35,22 @@ _NOT_TAKEN = {
     Refusal.FAILED: ErrorType.WORKER_DRAINING,  # it has lost nothing, and another worker may do it
     Refusal.LATE: ErrorType.DEADLINE_EXCEEDED,
 }
+_SPARE_READERS = 8
+"""Bodies that are read at a time beyond as many as there may be jobs: some of them turn out to be none."""
 
 
 class JobRoute:
     """Runs one job from request to answer."""
 
-    def __init__(self, settings: Settings, engine: Engine, scheduler: Scheduler, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, engine: Engine, scheduler: Scheduler, metrics: Metrics, decoders: Decoders) -> None:
         self._settings = settings
         self._engine = engine
         self._scheduler = scheduler
         self._metrics = metrics
         self._limits = job_limits(settings)
+        self._decoders = decoders
         self._answers = Answers()
+        self._reading = 0
 
     async def __call__(self, request: Request) -> Response:
         """Answer with the result or, always as JSON, with what went wrong."""
@@ -59,7 +65,7 @@ class JobRoute:
         refused = self._unauthorized(request)
         if refused is not None:
             return "unauthorized", refused
-        task = await read_task(request, self._settings.pipeline, self._settings.model_id, self._limits)
+        task = await self._read(request)
         output = await self._run(request, task)
         if output is None:
             return "cancelled", Response(status_code=400)
@@ -67,6 +73,16 @@ class JobRoute:
         encoded = await self._answers.answer(task, output, request.headers.get("accept", ""), self._engine.lossy)
         self._metrics.stage_seconds.labels("encode").observe(time.monotonic() - started)
         return "done", encoded
+
+    async def _read(self, request: Request) -> Task:
+        """Bodies are in memory while they are read, so there are not many at a time. Raises NotTakenError."""
+        if self._reading >= self._settings.capacity + _SPARE_READERS:
+            raise NotTakenError(Refusal.FULL)
+        self._reading += 1
+        try:
+            return await read_task(request, self._settings, self._limits, self._decoders)
+        finally:
+            self._reading -= 1
 
     async def _run(self, request: Request, task: Task) -> Output | None:
         """The job's output; None when the caller hung up first."""
@@ -99,7 +115,10 @@ def _failed(error: Exception) -> tuple[str, Response]:
             words = f"{'.'.join(map(str, found[0]['loc'][1:]))}: {found[0]['msg']}"
             return "invalid", json_answer(validation_body(found, words), 422)
         case BadRequestError() | RefusedError():
-            return "invalid", failure(str(error), ErrorType.INVALID_REQUEST, 400)
+            refused = failure(str(error), ErrorType.INVALID_REQUEST, 400)
+            if isinstance(error, BadRequestError) and error.close:
+                refused.headers["Connection"] = "close"
+            return "invalid", refused
         case NotTakenError():
             return "not_taken", failure(error.refusal.value, _NOT_TAKEN[error.refusal], 500)
         case OutOfMemoryError():
@@ -116,11 +135,11 @@ async def _hang_up(request: Request) -> None:
         pass
 
 
-def create_app(settings: Settings, engine: Engine, scheduler: Scheduler, metrics: Metrics) -> FastAPI:
+def create_app(settings: Settings, engine: Engine, scheduler: Scheduler, metrics: Metrics, decoders: Decoders) -> FastAPI:
     """The application; its scheduler must have been started."""
     app = FastAPI(title="Stoker worker", version=settings.version, redirect_slashes=False)
     route = FACTS[settings.pipeline].route
-    job_route = JobRoute(settings, engine, scheduler, metrics)
+    job_route = JobRoute(settings, engine, scheduler, metrics, decoders)
     for path in (route, f"{route}/"):
         app.add_api_route(path, _job_endpoint(job_route), methods=["POST"], include_in_schema=path == route)
     _add_service_routes(app, settings, engine, scheduler, metrics)

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
         description="The address that is listened on.",
     )
     port: int = Field(default=8000, ge=1, le=65535, description="The port that is listened on.")
+    body_stall_seconds: float = Field(
+        default=60, gt=0, description="Seconds without a byte of a body, then a 400; a whole body may take ten times as long."
+    )
     drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
     device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto: a card where there is one.")
     gpu_memory_budget_bytes: int | None = Field(default=None, gt=0, description="Bytes this worker may use on its card.")

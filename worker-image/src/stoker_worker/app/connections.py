@@ -1,0 +1,87 @@
+"""uvicorn's connections, with bounds on what a stranger may leave open: heads of requests and answers that are not taken."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stoker_contracts.errors import ErrorType, error_body
+
+MAX_HEAD_BYTES = 2**16
+"""Of a request's line and headers, give or take what comes in one piece."""
+HEAD_SECONDS = 30.0
+"""In which a head must come, from its first byte, and the first one from the connection's begin."""
+ANSWER_SECONDS = 600.0
+"""In which an answer must be taken."""
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """One connection of a caller."""
+
+    def __init__(self, *arguments: Any, **others: Any) -> None:
+        super().__init__(*arguments, **others)
+        self._head_bytes = 0
+        self._in_head = True
+        self._head_ends: asyncio.TimerHandle | None = None
+        self._answer_ends: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._head_begins()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        super().connection_lost(exc)
+        self._head_is_over()
+        self.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """Part of a head or of a body."""
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.send_400_response(f"the head of the request is larger than {MAX_HEAD_BYTES} bytes")
+
+    def on_message_begin(self) -> None:
+        """The next head begins."""
+        super().on_message_begin()
+        self._head_is_over()
+        self._head_begins()
+
+    def on_headers_complete(self) -> None:
+        """The head is over, a body may follow."""
+        self._head_is_over()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """As JSON, like every other error of a worker."""
+        body = orjson.dumps(error_body(msg, ErrorType.INVALID_REQUEST))
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(head % len(body) + body)
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The caller takes its answer more slowly than it comes."""
+        super().pause_writing()
+        self._answer_ends = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The caller has taken nearly all."""
+        super().resume_writing()
+        if self._answer_ends is not None:
+            self._answer_ends.cancel()
+            self._answer_ends = None
+
+    def _head_begins(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._head_ends = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_is_over(self) -> None:
+        self._in_head = False
+        if self._head_ends is not None:
+            self._head_ends.cancel()
+            self._head_ends = None
