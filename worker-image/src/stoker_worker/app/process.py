@@ -149,6 +149,7 @@ def main() -> int:
         farewell(path, ExitReason.SETTINGS_INVALID, words)
         return EXIT_SETTINGS
     logging.getLogger().setLevel(settings.log_level)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of each odd byte of a form
     return asyncio.run(_run(settings))
 
 

@@ -17,13 +17,14 @@ from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import HardwareInfo, Health, Version
 from stoker_worker.app.answers import Answers, failure, json_answer
 from stoker_worker.app.bodies import BadRequestError
+from stoker_worker.app.error_report import report
 from stoker_worker.app.limits import job_limits
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.requests import problems, read_task
 from stoker_worker.app.scheduler import NotTakenError, Scheduler
 from stoker_worker.app.settings import Settings
 from stoker_worker.domain.line import Refusal
-from stoker_worker.encoding.decoders import Decoders
+from stoker_worker.encoding.decoders import Decoders, DecodersError
 from stoker_worker.engine.protocol import Engine, EngineError, OutOfMemoryError, Output, RefusedError, Task
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,8 @@ def _failed(error: Exception) -> tuple[str, Response]:
         case OutOfMemoryError():
             words = "Out of memory. Ask for fewer images or a smaller size."
             return "out_of_memory", failure(words, ErrorType.OUT_OF_MEMORY, 500)
-    log.error("a job failed", exc_info=error)
-    words = str(error) if isinstance(error, EngineError) else "the model failed"
+    log.error("a job failed: %s", report(error))
+    words = str(error) if isinstance(error, EngineError | DecodersError) else "the model failed"
     return "failed", failure(words, ErrorType.INFERENCE_FAILED, 500)
 
 
