@@ -13,12 +13,9 @@ def preferred(accept: str, offers: Sequence[str], only_by_name: Collection[str] 
     `offers`. No wildcard covers what is `only_by_name`.
     """
     ranges = list(_ranges(accept))
-    best, best_rank = offers[0], (0.0, 0, 0)
-    for offer in offers:
-        rank = _rank(offer, ranges, by_name=offer in only_by_name)
-        if rank > best_rank:
-            best, best_rank = offer, rank
-    return best
+    ranks = {offer: _rank(offer, ranges, by_name=offer in only_by_name) for offer in offers}
+    best = max(offers, key=ranks.__getitem__)
+    return best if ranks[best][0] > 0 else offers[0]
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:

@@ -59,12 +59,12 @@ class _Decoder:
         self._memory = os.memfd_create("picture")
         self._lend_memory()
         self._channel, theirs = socket.socketpair()
-        inherited = {name: value for name, value in os.environ.items() if name.startswith("PYTHON") or name in _INHERITED}
         with theirs:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - our own program
-                [*program, str(self._memory)], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env=inherited | _KEEP_MEMORY, pass_fds=[self._memory], start_new_session=True,
-            )  # fmt: skip
+            try:
+                self._process = _started([*program, str(self._memory)], theirs, self._memory)
+            except OSError:
+                self._put_down()
+                raise
 
     @property
     def pid(self) -> int:
@@ -96,6 +96,9 @@ class _Decoder:
     def end(self) -> None:
         """Stop the process and give back what it was spoken to with."""
         self.kill()
+        self._put_down()
+
+    def _put_down(self) -> None:
         self._channel.close()
         os.close(self._memory)
 
@@ -140,6 +143,14 @@ class _Decoder:
             message = "the decoder is gone"
             raise ConnectionError(message)
         return said
+
+
+def _started(command: Sequence[str], channel: socket.socket, memory: int) -> "subprocess.Popen[bytes]":
+    inherited = {name: value for name, value in os.environ.items() if name.startswith("PYTHON") or name in _INHERITED}
+    return subprocess.Popen(  # noqa: S603 - our own program
+        command, stdin=channel.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=inherited | _KEEP_MEMORY, pass_fds=[memory], start_new_session=True,
+    )  # fmt: skip
 
 
 class Decoders:
