@@ -62,8 +62,8 @@ def wait_for_port(port: int, log: Path) -> None:
 
 
 def family(pid: int) -> list[int]:
-    """`pid` and the processes that it started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """`pid` and the processes that it started, from whichever of its threads."""
+    children = [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
     return [pid, *(int(child) for child in children)]
 
 

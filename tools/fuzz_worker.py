@@ -68,13 +68,13 @@ class Fuzzer:
         wire = Wire(worker.port)
         self._judge(good(self.pipeline), wire)
         before, children = 0.0, set(family(worker.process.pid))
-        while self.sent < requests and worker.process.poll() is None:
+        while self.sent < requests - 1 and worker.process.poll() is None:
             if not before and self.sent >= requests * _WARM_UP:
                 before = rss_mb(worker.process.pid)
             self._judge(case(self.pipeline, self._chance), wire)
+        self._judge(good(self.pipeline), wire)
         wire.close()
         if worker.process.poll() is None:
-            self._judge(good(self.pipeline), Wire(worker.port))
             self.rss_growth_mb = rss_mb(worker.process.pid) - before
             self.decoders_lost += len(children - set(family(worker.process.pid)))
 
