@@ -1,8 +1,8 @@
 """``make bench-worker``: the worker on this host's CPU, one torch thread, over HTTP.
 
 Seconds of a call for each tiny pipeline, how fast /health answers while a job runs, how soon a stub worker listens, how long a
-worker takes to its first picture beside its imports and its load on their own, and how well the scheduler packs the work of a
-mixed crowd.
+worker takes to its first picture beside its imports and its load on their own, how well the scheduler packs the work of a mixed
+crowd, and what it costs to encode and decode pictures.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.processes import BenchmarkError, cpu_seconds
 from benchmarks.result import compare, print_result, quantile, rounded, say
+from benchmarks.worker.encoding import png_vs_pillow, upload_ms
 from benchmarks.worker.scheduling import scheduling
 from benchmarks.worker.start import first_picture_vs_parts, subject
 from benchmarks.worker.started import started, tiny_models
@@ -33,7 +34,7 @@ CALLS = 12
 PROBES = 600
 PROBE_SECONDS = 30.0
 STARTS = 12
-AT_LEAST = {"packing": 0.95}
+AT_LEAST = {"packing": 0.95, "png_vs_pillow": 20.0}
 AT_MOST = {"call_s": 1.0, "health_p99_ms": 10.0, "stub_listen_s": 1.0, "small_p95_vs_fifo": 0.5, "first_picture_vs_parts": 1.3}
 JOB = {"prompt": "a red circle", "num_inference_steps": 2, "seed": 1}
 SQUARE = {"width": 64, "height": 64}
@@ -139,6 +140,7 @@ def main() -> int:
             first = first_picture_vs_parts(subject(ROOT / "worker-image/models", tiny_models(), JOB | SQUARE), Path(scratch))
             seconds, probes = calls(tiny_models(), Path(scratch))
         crowd = scheduling()
+        png, uploads = png_vs_pillow(), upload_ms()
     except BenchmarkError as error:
         say(f"bench-worker: {error}")
         return 1
@@ -149,6 +151,7 @@ def main() -> int:
         "first_picture_vs_parts": rounded(first.pop("first_picture_vs_parts")),
     }
     figures |= {name: rounded(crowd.pop(name)) for name in ("packing", "small_p95_vs_fifo")}
+    figures["png_vs_pillow"] = min(each["faster"] for each in png.values())
     compare(figures | {"call_s": max(call_s.values())}, AT_LEAST, AT_MOST)
     raw = {
         "call_max_s": {name: rounded(max(each)) for name, each in seconds.items()},
@@ -158,6 +161,8 @@ def main() -> int:
         "stub_listen_max_s": rounded(max(stub)),
         "stub_starts": len(stub),
         "start": {name: rounded(seconds) for name, seconds in first.items()},
+        "png": png,
+        "upload_ms": uploads,
     } | {name: rounded(value) for name, value in crowd.items()}
     print_result({"call_s": call_s} | figures | {"raw": raw})
     return 0
