@@ -27,8 +27,9 @@ FORM = {"prompt": "p", "num_inference_steps": "2"}
 
 
 def picture(side: int = 64) -> dict[str, tuple[str, bytes, str]]:
+    """Noise that does not compress."""
     out = io.BytesIO()
-    Image.effect_noise((side, side), 90).convert("RGB").save(out, "PNG")
+    Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(out, "PNG", compress_level=1)
     return {"image": ("a.png", out.getvalue(), "image/png")}
 
 
@@ -91,8 +92,7 @@ async def test_a_storm_of_hang_ups_leaves_an_idle_worker(tmp_path: Path) -> None
         async def hang_up(number: int) -> None:
             reader, writer = await connected(worker)
             writer.write(job(num_inference_steps=200))
-            await writer.drain()
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, ConnectionError):
                 await asyncio.wait_for(reader.read(1), 0.001 * (number % 40))
             writer.transport.abort()
 
