@@ -24,6 +24,7 @@ async def test_frames_reach_the_caller_as_one_mp4_of_the_speed_that_the_form_ask
     assert kind == "data:video/mp4;base64"
     assert looked_at(base64.b64decode(data)) == (64, 48, 5, 12)
     assert (raw.headers["content-type"], raw.headers["stoker-seed"]) == ("video/mp4", "11")
+    assert answer.headers["stoker-lossy"] == raw.headers["stoker-lossy"] == "h264"
     assert looked_at(raw.content) == (64, 48, 5, 12)
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from stoker_contracts.pipelines import Pipeline
 from tests.support.fleet import model
@@ -22,6 +23,21 @@ async def test_a_job_reaches_a_worker_and_the_answer_its_caller() -> None:
     path, headers, body = worker.requests[0]
     assert (path, headers["Stoker-Request-Id"]) == ("/text-to-image", "mine-1")
     assert len(body) == answer.json()["length"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"Stoker-Model": "org/m"}])
+async def test_what_a_worker_says_of_its_answer_reaches_the_caller_and_nothing_else_does(asked: dict[str, str]) -> None:
+    said = {"Stoker-Seed": "7", "Stoker-Lossy": "bfloat16, jpeg", "Content-Type": "image/jpeg", "Server": "x", "X-Path": "/models"}
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"picture", headers=said)
+
+    async with world() as here:
+        await here.worker("w", answered)
+        answer = await here.post(json=JOB, headers=asked)
+
+    assert answer.content == b"picture"
+    assert {name: answer.headers.get(name) for name in said} == said | {"Server": None, "X-Path": None}
 
 
 @pytest.mark.parametrize("bad", ["a b", "x" * 129, "new\tline", ""])

@@ -13,6 +13,7 @@ from typing import Protocol
 import orjson
 
 from stoker_contracts.errors import ErrorType
+from stoker_contracts.names import HEADER_LOSSY
 from stoker_contracts.pipelines import FACTS, Media
 from stoker_orchestrator.adapters.clips.encoder import Clip, ClipEncoder, UnusableFramesError
 from stoker_orchestrator.adapters.connection import Sink
@@ -36,6 +37,7 @@ _ENOUGH_BYTES = 64
 _FPS, _MOST_FPS = 6, 60
 """Frames a second where the job names none, as Livepeer's runner has it, and the most that our own workers take."""
 _MP4 = b"video/mp4"
+_LOSSY = (HEADER_LOSSY.lower().encode(), b"h264")
 
 
 class Shown(Protocol):
@@ -121,10 +123,10 @@ def _shown(clip: Clip, *, as_bytes: bool) -> Shown:
     """As our own workers answer: the bytes where they were asked for, else a data URL."""
     if as_bytes:
         seed = (b"stoker-seed", b"%d" % clip.seed)
-        return _Begun(_OK, [(b"content-type", _MP4), (b"content-length", b"%d" % len(clip.data)), seed], clip.data)
+        return _Begun(_OK, [(b"content-type", _MP4), (b"content-length", b"%d" % len(clip.data)), seed, _LOSSY], clip.data)
     item = {"url": f"data:video/mp4;base64,{b64encode(clip.data).decode()}", "seed": clip.seed, "nsfw": clip.nsfw}
     body = orjson.dumps({"images": [item]})
-    return _Begun(_OK, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))], body)
+    return _Begun(_OK, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), _LOSSY], body)
 
 
 async def _fps(job: Job) -> int:
