@@ -17,7 +17,8 @@ from stoker_worker.app import answers
 from stoker_worker.app.answers import Answers
 from stoker_worker.engine.protocol import Output, Pixels, Task
 from stoker_worker.engine.stub import StubEngine, StubScript
-from tests.worker.test_http import QUICK, _job, settings, upload, worker
+from tests.support.waiting import until
+from tests.worker.test_http import QUICK, Gate, _job, settings, upload, worker
 
 VIDEO = {"width": "64", "height": "64", "num_inference_steps": "1", "seed": "5"}
 
@@ -107,6 +108,27 @@ async def test_a_video_in_json_tells_what_is_lost_and_frames_lose_nothing() -> N
     assert b64decode(clip.json()["images"][0]["url"].split(",")[1])[4:8] == b"ftyp"
     assert "stoker-lossy" not in frames.headers
     assert {item["seed"] for item in frames.json()["frames"][0]} == {5}
+
+
+async def test_the_next_job_begins_while_an_answer_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def encode(pixels: Pixels) -> bytes:
+        begun.set()
+        assert go_on.wait(10)
+        return bytes(pixels[0, 0])
+
+    monkeypatch.setitem(answers._PICTURES, "image/png", encode)
+    engine = Gate()
+    engine.open = True
+    async with worker(settings(), engine) as (client, _):
+        jobs = [asyncio.create_task(client.post("/text-to-image", json=QUICK | {"seed": 1}))]
+        await until(begun.is_set)
+        jobs.append(asyncio.create_task(client.post("/text-to-image", json=QUICK | {"seed": 2})))
+        await until(lambda: engine.begun == [1, 2])
+        go_on.set()
+
+        assert [answer.status_code for answer in await asyncio.gather(*jobs)] == [200, 200]
 
 
 async def test_pictures_of_one_answer_are_encoded_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

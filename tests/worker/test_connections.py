@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from stoker_worker.app import connections
 from stoker_worker.app.connections import MAX_HEAD_BYTES, BoundedConnection
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 LARGE = 20_000_000
 GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n"
@@ -46,18 +47,38 @@ class Caller:
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         return head.split(b"\r\n")[0], await self._reader.readexactly(length)
 
-    async def is_closed(self) -> bool:
-        """Wait until the other side has closed it; how much came before does not matter."""
+    async def read(self, most: int) -> bytes:
+        return await asyncio.wait_for(self._reader.read(most), 10)
+
+    async def rest(self) -> bytes:
+        """What comes until the other side closes, or breaks off."""
+        parts = []
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(self._reader.read(), 10)
+            while part := await self.read(2**16):
+                parts.append(part)
+        return b"".join(parts)
+
+    async def is_closed(self) -> bool:
+        """Wait until it is; how much came before does not matter."""
+        await self.rest()
         return True
+
+
+_SERVERS: list[uvicorn.Server] = []
+
+
+def _connection() -> BoundedConnection:
+    """The server's side of the only one."""
+    (one,) = _SERVERS[-1].server_state.connections
+    assert isinstance(one, BoundedConnection)
+    return one
 
 
 @asynccontextmanager
 async def server() -> AsyncIterator[int]:
     port = free_port()
     config = uvicorn.Config(application, "127.0.0.1", port, http=BoundedConnection, log_level="critical", lifespan="off", ws="none")
-    running = uvicorn.Server(config)
+    _SERVERS[:] = [running := uvicorn.Server(config)]
     with contextlib.ExitStack() as signals:
         running.capture_signals = signals  # type: ignore[method-assign, assignment]
         serving = asyncio.create_task(running._serve())
@@ -127,45 +148,40 @@ async def test_a_head_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_later_head_that_does_not_come_is_given_up_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
     async with server() as port, caller(port) as one:
         one.send(GET % b"" + b"\r\n")
         await one.answer()
+        monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
         one.send(b"GET / HT")
 
         assert await one.is_closed()
 
 
-async def test_a_body_and_the_pause_between_requests_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.1)
+async def test_nothing_waits_for_a_head_while_a_body_comes_and_between_requests() -> None:
     async with server() as port, caller(port) as one:
         for _ in range(2):
             one.send(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\na")
-            await asyncio.sleep(0.3)
+            await until(lambda: _connection().cycle is not None and _connection()._head_ends is None)
             one.send(b"b")
             assert (await one.answer())[1] == b"2"
-            await asyncio.sleep(0.3)
+            assert _connection()._head_ends is None
 
 
-async def test_an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.3)
-    async with server() as port, caller(port) as idle, caller(port) as other:
-        idle.send(GET % b"large" + b"\r\n")
-        await asyncio.sleep(0.1)
-        other.send(GET % b"large" + b"\r\n")
-        _, body = await other.answer()
-        other.send(GET % b"" + b"\r\n")
-        await other.answer()
+async def test_an_answer_that_nobody_takes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.2)
+    async with server() as port, caller(port) as one:
+        one.send(GET % b"large" + b"\r\n")
+        assert await one.read(1) == b"H"
         await asyncio.sleep(0.5)
 
+        assert len(await one.rest()) < LARGE
+
+
+async def test_nothing_waits_for_an_answer_that_was_taken() -> None:
+    async with server() as port, caller(port) as one:
+        one.send(GET % b"large" + b"\r\n")
+        await until(lambda: _connection()._answer_ends is not None)
+        _, body = await one.answer()
+
         assert len(body) == LARGE
-        assert len(await _rest(idle)) < LARGE
-        other.send(GET % b"" + b"\r\n")
-        assert (await other.answer())[1] == b"0"
-
-
-async def _rest(of: Caller) -> bytes:
-    try:
-        return await of._reader.read()
-    except ConnectionError:
-        return b""
+        await until(lambda: _connection()._answer_ends is None)

@@ -110,8 +110,8 @@ async def test_a_storm_of_hang_ups_leaves_an_idle_worker(tmp_path: Path) -> None
 async def test_who_reads_slowly_makes_nobody_wait(tmp_path: Path) -> None:
     async with ready(tmp_path, CAPACITY="2") as worker:
         reader, writer = await connected(worker)
-        writer.write(job(width=1024, height=1024, num_images_per_prompt=4) * 3)
-        assert await reader.readexactly(1) == b"H"
+        writer.write(job(width=1024, height=1024, num_images_per_prompt=4) * 8)
+        assert await reader.readexactly(1) == b"H", "17 MB begin to come, more than sockets hold"
         for _ in range(5):
             answer = await asyncio.wait_for(worker.client.post("/text-to-image", json=JOB), 5)
             assert answer.status_code == 200
@@ -123,7 +123,7 @@ async def test_who_reads_slowly_makes_nobody_wait(tmp_path: Path) -> None:
 
 
 async def test_who_sends_slowly_makes_nobody_wait_and_is_told_to_stop(tmp_path: Path) -> None:
-    async with ready(tmp_path, BODY_STALL_SECONDS="0.2") as worker:
+    async with ready(tmp_path, BODY_STALL_SECONDS="0.4") as worker:
         silent, trickling = await connected(worker), await connected(worker)
         for _, writer in (silent, trickling):
             writer.write(b"POST /text-to-image HTTP/1.1\r\nContent-Length: 5000\r\n\r\n{")
@@ -138,7 +138,7 @@ async def test_who_sends_slowly_makes_nobody_wait_and_is_told_to_stop(tmp_path: 
 
     for answer in said:
         assert answer.startswith("HTTP/1.1 400 ")
-        assert "the body stopped coming: no byte for 0.2 s, or not whole after 2 s" in answer
+        assert "the body stopped coming: no byte for 0.4 s, or not whole after 4 s" in answer
 
 
 async def _trickle(writer: asyncio.StreamWriter) -> None:
