@@ -20,8 +20,8 @@ GET = b"GET /%b HTTP/1.1\r\nHost: x\r\n"
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads the body and answers with its length, or with a lot."""
-    size, more = 0, True
+    """Reads the body and answers with its length, or with a lot, or before it has read anything."""
+    size, more = 0, scope["path"] != "/early"
     while more:
         part = await receive()
         size, more = size + len(part.get("body", b"")), part.get("more_body", False)
@@ -127,6 +127,20 @@ async def test_a_body_may_be_larger_than_a_head() -> None:
             one.send(bytes(MAX_HEAD_BYTES))
 
         assert (await one.answer())[1] == b"%d" % (3 * MAX_HEAD_BYTES)
+
+
+async def test_a_body_goes_on_for_some_time_after_its_answer_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_REST_BYTES", 2**20)
+    async with server() as port, caller(port) as one:
+        for _ in range(3):
+            one.send(b"POST /early HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2**19))
+            assert (await one.answer())[0] == b"HTTP/1.1 200 OK"
+            one.send(bytes(2**19))
+        one.send(b"POST /early HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2**40))
+        await one.answer()
+        one.send(bytes(2**21))
+
+        assert await one.is_closed()
 
 
 async def test_what_is_no_http_is_refused_in_json() -> None:

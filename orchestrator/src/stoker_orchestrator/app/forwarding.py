@@ -26,7 +26,7 @@ _SENT_ID = HEADER_REQUEST_ID.encode()
 _ID, MODEL = HEADER_REQUEST_ID.lower().encode(), HEADER_MODEL.lower().encode()
 _AS_MP4 = HEADER_OUTPUT_FORMAT.encode() + b": mp4\r\n"
 _PASSED_ON = (b"content-type", b"accept")
-_PASSED_BACK = frozenset({b"content-type", b"content-length", *(name.lower().encode() for name in (HEADER_SEED, HEADER_LOSSY))})
+_PASSED_BACK = frozenset({b"content-type", b"content-length", HEADER_SEED.lower().encode(), HEADER_LOSSY.lower().encode()})
 REFUSED = 500
 """With this status a worker may say that it took no job."""
 _DRAINING, _FULL = b'"worker_draining"', b'"worker_full"'

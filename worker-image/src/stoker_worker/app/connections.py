@@ -10,6 +10,8 @@ from stoker_contracts.errors import ErrorType, error_body
 
 MAX_HEAD_BYTES = 2**16
 """Of a request's line and headers, give or take what comes in one piece."""
+MAX_REST_BYTES = 2**26
+"""Of a body, after its request was answered: a caller sends on until it has heard, but not for ever."""
 HEAD_SECONDS = 30.0
 """In which a head must come, from its first byte, and the first one from the connection's begin."""
 ANSWER_SECONDS = 600.0
@@ -22,6 +24,7 @@ class BoundedConnection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **others: Any) -> None:
         super().__init__(*arguments, **others)
         self._head_bytes = 0
+        self._rest_bytes = 0
         self._in_head = True
         self._head_ends: asyncio.TimerHandle | None = None
         self._answer_ends: asyncio.TimerHandle | None = None
@@ -57,6 +60,14 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_is_over()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Part of a body, which nobody reads any more once its request was answered."""
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._rest_bytes += len(body)
+            if self._rest_bytes > MAX_REST_BYTES:
+                self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         """As JSON, like every other error of a worker."""
         body = orjson.dumps(error_body(msg, ErrorType.INVALID_REQUEST))
@@ -77,7 +88,7 @@ class BoundedConnection(HttpToolsProtocol):
             self._answer_ends = None
 
     def _head_begins(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._rest_bytes = True, 0, 0
         self._head_ends = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def _head_is_over(self) -> None:
