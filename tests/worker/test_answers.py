@@ -13,12 +13,13 @@ import orjson
 import pytest
 from PIL import Image
 
+from stoker_contracts.jobs import TextToImage
 from stoker_worker.app import answers
 from stoker_worker.app.answers import Answers
 from stoker_worker.engine.protocol import Output, Pixels, Task
 from stoker_worker.engine.stub import StubEngine, StubScript
 from tests.support.waiting import until
-from tests.worker.test_http import QUICK, Gate, _job, settings, upload, worker
+from tests.worker.test_http import QUICK, Gate, settings, upload, worker
 
 VIDEO = {"width": "64", "height": "64", "num_inference_steps": "1", "seed": "5"}
 
@@ -141,7 +142,7 @@ async def test_pictures_of_one_answer_are_encoded_at_the_same_time(monkeypatch: 
     monkeypatch.setitem(answers._PICTURES, "image/png", encode)
     pictures: Sequence[Pixels] = [np.full((8, 8, 3), shade, np.uint8) for shade in (1, 2)]
 
-    answer = await asyncio.wait_for(Answers().answer(Task(_job(1), 1), Output(list(pictures), [1, 2]), "", ()), 20)
+    answer = await asyncio.wait_for(Answers().answer(Task(TextToImage(prompt="p"), 1), Output(list(pictures), [1, 2]), "", ()), 20)
 
     urls = [item["url"].partition(",")[2] for item in orjson.loads(answer.body)["images"]]
     assert urls == ["AQEB", "AgIC"], "each is there, in their order"

@@ -91,7 +91,7 @@ class Worker:
         return self._exit_code
 
     def _listening(self) -> None:
-        """The load begins now and not before: its imports would keep the port closed. Decoders start too, before a first job comes."""
+        """The load begins now and not before: its imports would keep the port closed. Decoders start, too, before a job comes."""
         self._metrics.start_seconds_of("listen", process_seconds())
         self._scheduler.start()
         if FACTS[self._settings.pipeline].takes_image:
