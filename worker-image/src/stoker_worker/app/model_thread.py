@@ -11,6 +11,7 @@ from typing import Protocol
 
 from stoker_contracts.worker import ExitReason
 from stoker_worker.app.desk import Batch, BatchEnd, Desk, Ending, Turn
+from stoker_worker.app.error_report import report
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.engine.protocol import Engine, FatalEngineError, Outcome
 
@@ -59,8 +60,8 @@ class ModelThread:
                 self._serve(self._next_batch())
         except FatalEngineError as error:
             self._tell(self._listener.lost, error)
-        except Exception as error:
-            log.exception("the model's thread broke")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker must not live on without its thread
+            log.error("the model's thread broke: %s", report(error))  # noqa: TRY400 - a trace ends in the error's text
             words = f"the engine broke: {type(error).__name__}"
             self._tell(self._listener.lost, FatalEngineError(ExitReason.ENGINE_FAILED, words))
 
