@@ -1,0 +1,217 @@
+"""CUDA graphs: what a call launches is recorded once and launched again at once.
+
+A denoiser launches some three thousand kernels, at 5 to 8 µs of Python and driver each. Where the card needs less time for them
+than that, it waits. A recording launches them all by one call: the same kernels on the same data, so not a bit of the result
+changes.
+
+A call is recorded when its form (``calls.Call``) comes the second time, and only kept when a replay gives exactly what the call
+gave and saves at least 3 % of its time. Whatever cannot be recorded runs as it did before.
+"""
+
+import functools
+import logging
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from stoker_worker.engine.calls import Call, Forward, Weights, taken_apart
+from stoker_worker.engine.recording import Recorder, Recording
+
+log = logging.getLogger(__name__)
+
+LEAST_GAIN = 0.03
+"""Share of a call's time that a recording must save: less is noise, and each recording holds memory."""
+MOST_GRAPHS = 32
+_MOST_FORMS = 1024
+"""Forms of calls that are remembered, recorded or not."""
+_RECORD_AT = 2
+"""A form that comes once is not worth recording, which takes as long as some eight calls."""
+_SATURATED = 0.05
+"""Where launching takes a smaller share of a call than this, the card never waits and a recording can save nothing worth it."""
+_MOST_MOVES = 2
+"""How often a form is recorded anew because its weights have moved. More than that, and they move between all calls."""
+
+
+@dataclass(slots=True)
+class Graph:
+    """A recorded call: the buffers that it reads and those that it fills."""
+
+    recording: Recording
+    inputs: list[Any]
+    outputs: list[Any]
+    spec: Any
+    weights: tuple[int, ...]
+
+    def run(self, torch: Any, tensors: list[Any]) -> Any:
+        """The call's result for `tensors`: copies, because the next replay of any graph may overwrite the buffers."""
+        for buffer, given in zip(self.inputs, tensors, strict=True):
+            buffer.copy_(given)
+        self.recording.replay()
+        copies = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in self.outputs]
+        return torch.utils._pytree.tree_unflatten(copies, self.spec)  # noqa: SLF001 - torch's own modules use it
+
+
+@dataclass(slots=True)
+class _Form:
+    """What is known of calls of one form."""
+
+    seen: int = 0
+    moves: int = 0
+    graph: Graph | None = None
+    eager: str = ""
+    """Why it is not recorded, once that is decided."""
+
+
+class Graphs:
+    """The graphs of a pipeline's parts, at most `most` at a time. Belongs to the model's thread."""
+
+    def __init__(self, torch: Any, recorder: Recorder, most: int = MOST_GRAPHS) -> None:
+        self._torch = torch
+        self._recorder = recorder
+        self._most = most
+        self._forms: OrderedDict[Hashable, _Form] = OrderedDict()
+
+    def graphed(self, part: str, module: Any, forward: Forward, state: Callable[[], Hashable] = tuple) -> Forward:
+        """`forward` of `module`, recorded where that helps. `state` is what decides about the call beside its arguments."""
+        weights = Weights(module)
+
+        @functools.wraps(forward)
+        def call(*positional: Any, **named: Any) -> Any:
+            taken = None if module.training or self._differentiating() else taken_apart(self._torch, positional, named)
+            if taken is None or not taken.lies_on(weights.device()):
+                return forward(*positional, **named)
+            form = self._form((part, weights.dtype(), state(), self._torch.is_inference_mode_enabled(), taken.key))
+            graph = self._graph(part, form, forward, taken, weights)
+            return forward(*positional, **named) if graph is None else graph.run(self._torch, taken.tensors)
+
+        return call
+
+    def forget(self, part: str | None = None) -> None:
+        """Drop the graphs of `part`, or all: memory is short, or the kernels are others now."""
+        for key in [key for key in self._forms if part is None or (isinstance(key, tuple) and key[0] == part)]:
+            del self._forms[key]
+
+    @property
+    def count(self) -> int:
+        """Graphs that are held."""
+        return sum(form.graph is not None for form in self._forms.values())
+
+    def _differentiating(self) -> bool:
+        return bool(self._torch.is_grad_enabled() or self._torch.is_autocast_enabled("cuda"))
+
+    def _form(self, key: Hashable) -> _Form:
+        form = self._forms.setdefault(key, _Form())
+        self._forms.move_to_end(key)
+        if len(self._forms) > _MOST_FORMS:
+            self._forms.popitem(last=False)
+        form.seen += 1
+        return form
+
+    def _graph(self, part: str, form: _Form, forward: Forward, call: Call, weights: Weights) -> Graph | None:
+        """The form's graph, recorded now if it is time to; None where the call runs as it is."""
+        if form.eager or form.seen < _RECORD_AT:
+            return None
+        addresses = weights.addresses()
+        if form.graph is not None and form.graph.weights != addresses:
+            form.graph, form.moves = None, form.moves + 1
+            if form.moves > _MOST_MOVES:
+                self._stays(part, form, "its weights move between calls")
+                return None
+        if form.graph is None:
+            self._consider(part, form, _Subject(self._torch, self._recorder, forward, call, addresses))
+        return form.graph
+
+    def _consider(self, part: str, form: _Form, subject: "_Subject") -> None:
+        """Record the call if that is possible now and worth it. While something else needs the device, another time."""
+        if not self._recorder.exclusive.acquire(blocking=False):
+            return
+        try:
+            self._judge(part, form, subject)
+        except Exception as error:  # noqa: BLE001 - whatever keeps a call from being recorded, it runs without
+            traceback.clear_frames(error.__traceback__)
+            self._stays(part, form, f"it cannot be recorded ({type(error).__name__})")
+        finally:
+            self._recorder.exclusive.release()
+
+    def _judge(self, part: str, form: _Form, subject: "_Subject") -> None:
+        expected = subject.warmed_up()
+        if subject.saturates():
+            self._stays(part, form, "the device is busy all the time as it is")
+            return
+        graph = subject.recorded()
+        if not same(self._torch, expected, graph.run(self._torch, subject.call.tensors)):
+            self._stays(part, form, "a replay gives another result")
+            return
+        eager, replayed = subject.raced(graph)
+        gain = 1 - replayed / eager
+        if gain < LEAST_GAIN:
+            self._stays(part, form, f"a replay saves {gain:.1%} of {eager * 1000:.1f} ms")
+            return
+        self._make_room()
+        form.graph = graph
+        log.info("%s is replayed for a form of its calls, which saves %.0f %% of %.1f ms", part, gain * 100, eager * 1000)
+
+    def _make_room(self) -> None:
+        """Let go of the graphs that were not used for longest."""
+        held = [form for form in self._forms.values() if form.graph is not None]
+        for form in held[: max(0, len(held) - self._most + 1)]:
+            form.graph, form.seen = None, 0
+
+    def _stays(self, part: str, form: _Form, why: str) -> None:
+        form.graph, form.eager = None, why
+        log.info("%s is launched kernel by kernel for a form of its calls: %s", part, why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A call that may be recorded."""
+
+    torch: Any
+    recorder: Recorder
+    forward: Forward
+    call: Call
+    weights: tuple[int, ...]
+
+    def _eagerly(self, tensors: list[Any]) -> Any:
+        positional, named = self.call.again(self.torch, tensors)
+        return self.forward(*positional, **named)
+
+    def warmed_up(self) -> Any:
+        return self.recorder.warm_up(lambda: self._eagerly(self.call.tensors))
+
+    def saturates(self) -> bool:
+        took = self.recorder.took(lambda: self._eagerly(self.call.tensors))
+        return took.launched < _SATURATED * took.done
+
+    def recorded(self) -> Graph:
+        inputs = [tensor.clone() for tensor in self.call.tensors]
+        recording, result = self.recorder.record(lambda: self._eagerly(inputs))
+        outputs, spec = self.torch.utils._pytree.tree_flatten(result)  # noqa: SLF001 - torch's own modules use it
+        return Graph(recording, inputs, outputs, spec, self.weights)
+
+    def raced(self, graph: Graph) -> tuple[float, float]:
+        """Seconds of the call and of its replay: the better of two each, in turns."""
+        rounds = [
+            (
+                self.recorder.took(lambda: self._eagerly(self.call.tensors)).done,
+                self.recorder.took(lambda: graph.run(self.torch, self.call.tensors)).done,
+            )
+            for _ in range(2)
+        ]
+        return min(eager for eager, _ in rounds), min(replayed for _, replayed in rounds)
+
+
+def same(torch: Any, one: Any, other: Any) -> bool:
+    """Whether two results are equal in every number; what is no number equals itself."""
+    leaves, spec = torch.utils._pytree.tree_flatten(one)  # noqa: SLF001 - torch's own modules use it
+    others, other_spec = torch.utils._pytree.tree_flatten(other)  # noqa: SLF001 - as above
+    return spec == other_spec and all(_equal(torch, left, right) for left, right in zip(leaves, others, strict=True))
+
+
+def _equal(torch: Any, left: Any, right: Any) -> bool:
+    if isinstance(left, torch.Tensor):
+        equal = left.dtype == right.dtype and torch.equal(left, right)
+        return bool(equal or (left.is_floating_point() and torch.allclose(left, right, rtol=0, atol=0, equal_nan=True)))
+    return bool(left == right)

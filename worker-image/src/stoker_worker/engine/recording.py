@@ -1,0 +1,80 @@
+"""What graphs need of a device: to record what a call launches, to launch it again at once, and to tell how long that takes."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Body = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds of a call: until everything was launched, and until the device was done."""
+
+    launched: float
+    done: float
+
+
+class Recording(Protocol):
+    """What a call launched."""
+
+    def replay(self) -> None:
+        """Launch it again, on whatever lies in the buffers that it read."""
+
+
+class Recorder(Protocol):
+    """A device that records."""
+
+    exclusive: threading.Lock
+    """Held while something is recorded, and by other threads while they do with the device what recording forbids."""
+
+    def warm_up(self, body: Body) -> Any:
+        """Run `body` where it will be recorded, so that libraries have set themselves up; returns its result."""
+
+    def record(self, body: Body) -> tuple[Recording, Any]:
+        """Record `body`; returns its result as well, which holds nothing before the first replay."""
+
+    def took(self, body: Body) -> Took:
+        """How long `body` takes."""
+
+
+class CudaRecorder:
+    """CUDA graphs that share one pool of memory.
+
+    One stream for all, because torch lets recordings share memory only where they were made on one stream, and because cuBLAS
+    keeps a workspace for each stream. Graphs that share memory spoil each other's results: whoever replays one takes its result
+    out at once.
+    """
+
+    def __init__(self, torch: Any) -> None:
+        self.exclusive = threading.Lock()
+        self._torch = torch
+        self._stream = torch.cuda.Stream()
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, body: Body) -> Any:
+        """Run `body` on the recording stream, after and before all else."""
+        cuda = self._torch.cuda
+        self._stream.wait_stream(cuda.current_stream())
+        with cuda.stream(self._stream):
+            result = body()
+        cuda.current_stream().wait_stream(self._stream)
+        return result
+
+    def record(self, body: Body) -> tuple[Recording, Any]:
+        """Record `body`. ``thread_local``: other threads may go on allocating memory meanwhile."""
+        graph = self._torch.cuda.CUDAGraph()
+        with self._torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            result = body()
+        return graph, result
+
+    def took(self, body: Body) -> Took:
+        """By the host's clock between two moments at which the device is idle: that is what a caller waits."""
+        self._torch.cuda.synchronize()
+        began = time.perf_counter()
+        body()
+        launched = time.perf_counter() - began
+        self._torch.cuda.synchronize()
+        return Took(launched, time.perf_counter() - began)
