@@ -290,5 +290,5 @@ async def test_service_routes_answer_as_livepeers_runner_does() -> None:
 def test_a_bad_setting_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="capacity"):
         settings(capacity=0)
-    with pytest.raises(ValueError, match="known: bfloat16, compile"):
+    with pytest.raises(ValueError, match="known: bfloat16, channels-last"):
         settings(optimization="warp")

@@ -174,5 +174,6 @@ def _engine(settings: Settings) -> Engine:
             settings.switches,
             settings.gpu_memory_budget_bytes,
             settings.shapes,
-        )
+        ),
+        settings.compile_cache_dir,
     )

@@ -11,8 +11,9 @@ from stoker_contracts.jobs import JobLimits
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.domain.shapes import Shape, parse_shapes
 from stoker_worker.engine.stub import StubScript
+from stoker_worker.engine.switches import SWITCHES
 
-OPTIMIZATIONS = frozenset({"compile", "bfloat16"})
+OPTIMIZATIONS = frozenset(SWITCHES)
 
 
 def _decoded(value: Any) -> Any:
@@ -48,7 +49,10 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=600, ge=0, description="Seconds that jobs may go on after SIGTERM.")
     device: Literal["auto", "cuda", "cpu"] = Field(default="auto", description="auto: a card where there is one.")
     gpu_memory_budget_bytes: int | None = Field(default=None, gt=0, description="Bytes this worker may use on its card.")
-    optimization: str = Field(default="", description="Comma list of switches: compile, bfloat16.")
+    optimization: str = Field(default="", description=f"Comma list of switches: {', '.join(SWITCHES)}.")
+    compile_cache_dir: Path | None = Field(
+        default=None, description="compile: folder in which compiled code outlives the worker, on a volume."
+    )
     auth_token: SecretStr | None = Field(default=None, description="When set, jobs need it as a bearer token.")
     termination_message_path: Path = Field(
         default=Path("/dev/termination-log"), description="File that gets the reason, in words, when the worker gives up."

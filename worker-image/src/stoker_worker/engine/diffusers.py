@@ -1,52 +1,52 @@
 """The engine that runs real models with diffusers, from a local folder and without a network."""
 
 import gc
+import time
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
-from stoker_contracts.worker import ExitReason, GpuInfo
+from stoker_contracts.worker import GpuInfo
+from stoker_worker.engine import switches
 from stoker_worker.engine.arguments import batch_key
 from stoker_worker.engine.batch import run_batch
+from stoker_worker.engine.faults import translated
 from stoker_worker.engine.loading import family_in
 from stoker_worker.engine.memory import forget_peak, peak_bytes
 from stoker_worker.engine.parking import ParkingPlace
-from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline, without_paths
-from stoker_worker.engine.protocol import (
-    FatalEngineError,
-    Footprint,
-    Outcome,
-    OutOfMemoryError,
-    RefusedError,
-    Row,
-    StageHook,
-    Steps,
-)
+from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline
+from stoker_worker.engine.protocol import Footprint, Outcome, OutOfMemoryError, Row, StageHook, Steps
+from stoker_worker.engine.speed import Speed, recorder_of
 from stoker_worker.engine.warm import hot_shapes, warm_up
-
-_STICKY = ("illegal memory access", "device-side assert", "uncorrectable ECC", "unspecified launch failure")
-"""CUDA errors after which the process's context is dead (kubernetes: let the pod restart)."""
 
 
 class DiffusersEngine:
-    """One diffusers pipeline."""
+    """One diffusers pipeline. `compile_cache` is the folder in which compiled code outlives the process."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, compile_cache: Path | None = None) -> None:
         self._model = model
+        self._compile_cache = compile_cache
         self._family = family_in(model.directory, model.model_id, model.pipeline)
         self._loaded: Loaded | None = None
+        self._speed: Speed | None = None
         self._place: ParkingPlace | None = None
 
     @property
     def lossy(self) -> tuple[str, ...]:
-        """The switches that change pictures."""
-        return tuple(sorted(self._model.switches))
+        """The switches in force that may change a picture."""
+        return switches.not_exact(self._model.switches)
 
     def load(self, stage: StageHook) -> Footprint:
-        """Read the weights, move them to the device and run the hot shapes once. Raises FatalEngineError."""
+        """Read the weights, put the switches in force and run the hot shapes. Raises FatalEngineError."""
         self._family = family_in(self._model.directory, self._model.model_id, self._model.pipeline)
-        self._loaded = loaded = load_pipeline(self._model, stage)
+        loaded = load_pipeline(self._model, stage)
+        began = time.monotonic()
+        self._speed = speed = Speed(loaded, self._model.switches, recorder_of(loaded), self._compile_cache)
+        speed.apply()
+        stage("switches", time.monotonic() - began)
+        self._loaded = loaded
         self._place = ParkingPlace(loaded.pipe, loaded.torch, loaded.device)
-        warm_up(self.run, self._model.pipeline, hot_shapes(self._model.warm_shapes, loaded.device), stage)
+        warm_up(self.run, self._model.pipeline, [*hot_shapes(self._model.warm_shapes, loaded.device)] * speed.warm_runs, stage)
         return loaded.footprint
 
     def key(self, row: Row) -> Hashable:
@@ -55,26 +55,24 @@ class DiffusersEngine:
 
     def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         """Make the rows. Raises EngineError and FatalEngineError."""
-        loaded = self._ready
+        loaded, speed = self._ready, self._fast
         forget_peak(loaded.torch, loaded.device)
         try:
+            speed.begin()
             made = run_batch(loaded, self._family, rows, steps)
             return Outcome(made, peak_bytes(loaded.torch, loaded.device))
-        except loaded.torch.OutOfMemoryError:
-            self._free(loaded)
-            message = "the job needs more memory than the card has"
-            raise OutOfMemoryError(message) from None
-        except (ValueError, TypeError) as error:
-            words = f"the model does not take this job: {without_paths(error, self._model.directory)}"
-            raise RefusedError(words) from error
-        except RuntimeError as error:
-            if any(mark in str(error) for mark in _STICKY):
-                raise FatalEngineError(ExitReason.ENGINE_FAILED, "the GPU reported an error that only a restart cures") from error
-            raise
+        except Exception as error:  # noqa: BLE001 - a model can fail in any way, and each has its words
+            failure = translated(loaded.torch, error, self._model.directory)
+        if isinstance(failure, OutOfMemoryError):
+            self._free(loaded, speed)
+        raise failure
 
     def park(self) -> bool:
         """Move the weights to the host's memory; False where there is no card to leave, or no room."""
-        return self._place is not None and self._place.park()
+        if self._place is None or not self._place.park():
+            return False
+        self._free(self._ready, self._fast)
+        return True
 
     def unpark(self) -> None:
         """Bring parked weights back. Raises FatalEngineError."""
@@ -86,7 +84,14 @@ class DiffusersEngine:
         assert self._loaded is not None, "run before load"  # noqa: S101 - the scheduler's order
         return self._loaded
 
-    def _free(self, loaded: Loaded) -> None:
+    @property
+    def _fast(self) -> Speed:
+        assert self._speed is not None, "run before load"  # noqa: S101 - as above
+        return self._speed
+
+    def _free(self, loaded: Loaded, speed: Speed) -> None:
+        """Let go of what only saves time. Nothing must hold a failed batch by now: no exception, whose traceback would."""
+        speed.forget()
         gc.collect()
         if loaded.device == "cuda":
             loaded.torch.cuda.empty_cache()

@@ -105,9 +105,6 @@ def _read(kind: Any, model: Model, folder: Path, weights: Weights, dtype: Any, t
         device_map=device,
     )
     pipe.set_progress_bar_config(disable=True)
-    if "compile" in model.switches:
-        denoiser = getattr(pipe, "unet", None) or pipe.transformer
-        denoiser.compile()
     return pipe
 
 

@@ -1,0 +1,96 @@
+"""Ways to run a model faster: what each may do to a picture, and where it cannot be had.
+
+Exact ways are on wherever there is a card, and can be turned off. All others are asked for by name, and each answer names those
+that are in force.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stoker_contracts.worker import ExitReason
+from stoker_worker.engine.protocol import FatalEngineError
+
+
+class Effect(StrEnum):
+    """What a switch may do to a picture."""
+
+    EXACT = "exact"
+    """Not a bit changes."""
+    LOSSLESS = "lossless"
+    """The same sums in another order: the last bits of a number may differ, which nobody sees."""
+    LOSSY = "lossy"
+    """Something is left out or rounded: the picture is another one of about the same quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One word of OPTIMIZATION."""
+
+    name: str
+    effect: Effect
+    words: str
+
+
+NO_GRAPHS = "no-graphs"
+CUDNN_ATTENTION = "cudnn-attention"
+CHANNELS_LAST = "channels-last"
+COMPILE = "compile"
+BFLOAT16 = "bfloat16"
+FIRST_BLOCK_CACHE = "first-block-cache"
+
+_TABLE = (
+    Switch(
+        NO_GRAPHS,
+        Effect.EXACT,
+        "Launch kernel by kernel instead of replaying CUDA graphs: slower, with a little less memory.",
+    ),
+    Switch(CUDNN_ATTENTION, Effect.LOSSLESS, "Ask for cuDNN's attention before the others; needs compute capability 9.0 or newer."),
+    Switch(CHANNELS_LAST, Effect.LOSSLESS, "Lay out the weights of convolutions by pixel, as tensor cores read them."),
+    Switch(COMPILE, Effect.LOSSLESS, "Compile the denoiser while jobs run without it; each job size counts from its first job on."),
+    Switch(BFLOAT16, Effect.LOSSY, "Compute in bfloat16: eight bits of precision instead of float16's eleven, and a wider range."),
+    Switch(FIRST_BLOCK_CACHE, Effect.LOSSY, "Skip a step's other blocks where its first hardly changes; only for transformers."),
+)
+SWITCHES = {switch.name: switch for switch in _TABLE}
+"""Every switch by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model is about to run. `capability` is the card's compute capability; None on a CPU."""
+
+    capability: tuple[int, int] | None = None
+    caches_steps: bool = False
+    """Whether the denoiser has ``enable_cache``: in diffusers 0.42 most transformers have it, UNets and SD3 do not."""
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """The names that are no switch, in order."""
+    return sorted(set(names) - SWITCHES.keys())
+
+
+def not_exact(names: Iterable[str]) -> tuple[str, ...]:
+    """The switches among `names` that may change a picture, in order."""
+    return tuple(sorted(name for name in names if SWITCHES[name].effect is not Effect.EXACT))
+
+
+def check(names: frozenset[str], place: Place) -> None:
+    """Raises FatalEngineError in words when a switch cannot be had in `place`."""
+    refusals = [words for name in sorted(names) if (words := _refusal(name, names, place)) is not None]
+    if refusals:
+        raise FatalEngineError(ExitReason.SETTINGS_INVALID, f"OPTIMIZATION: {'; '.join(refusals)}")
+
+
+_HOPPER = (9, 0)
+"""From here on cuDNN's attention beats FlashAttention 2: 408 to 321 TFLOPS at head size 64 (the FlashAttention-3 paper)."""
+
+
+def _refusal(name: str, names: frozenset[str], place: Place) -> str | None:
+    if name == CUDNN_ATTENTION and (place.capability is None or place.capability < _HOPPER):
+        found = "there is no card" if place.capability is None else "this card has {}.{}".format(*place.capability)
+        return f"{name} needs a card of compute capability 9.0 or newer, and {found}; leave it out"
+    if name == FIRST_BLOCK_CACHE and not place.caches_steps:
+        return f"{name} needs a denoiser that can cache steps, and this model's cannot; leave it out"
+    if name == FIRST_BLOCK_CACHE and COMPILE in names:
+        return f"{name} decides anew at each step and cannot be compiled: choose one of {name} and {COMPILE}"
+    return None
