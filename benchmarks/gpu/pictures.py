@@ -1,0 +1,131 @@
+"""SDXL-Turbo, one step at 512 px: how soon one picture is there, and how many there are with 32 callers."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu.models import Stage, sdxl_turbo
+from benchmarks.gpu.rounds import Timer, duel
+from benchmarks.gpu.sides import closeness, engine, our_answer, our_rows, picture_job, stock_answer, stock_picture, stock_pipeline
+from benchmarks.processes import BenchmarkError
+from benchmarks.result import rounded
+from benchmarks.worker.started import started
+from stoker_contracts.pipelines import FACTS, Pipeline
+
+CLIENTS = 32
+_CALLS = 10
+_WINDOW_SECONDS = 5.0
+_WARM = 3
+"""Calls before anything is timed: the second of a form is recorded."""
+
+
+def latency(stage: Stage) -> dict[str, Any]:
+    """From the call to the answer's bytes, and to the pixels alone; pictures must be those of the same engine without graphs."""
+    model = sdxl_turbo(stage)
+    pipe = stock_pipeline(stage, model[1] / model[0])
+    ours, eager = (engine(stage, Pipeline.TEXT_TO_IMAGE, model, *switches) for switches in ((), ("no-graphs",)))
+    timer = Timer(stage.torch, stage.device)
+    calls = stage.pick(_CALLS, 1)
+
+    def stock_pixels(number: int = 0) -> Any:
+        return stock_picture(stage, pipe, picture_job(stage, number), number)
+
+    def our_pixels(number: int = 0) -> Any:
+        return our_rows(ours, [picture_job(stage, number)], [number])[0][0]
+
+    for number in range(_WARM):
+        stock_pixels(number)
+        our_pixels(number)
+    seeds = range(100, 100 + stage.pick(8, 2))
+    apart = [closeness([our_pixels(seed)], [np.asarray(stock_pixels(seed))]) for seed in seeds]
+    plain = [our_rows(eager, [picture_job(stage, seed)], [seed])[0][0] for seed in seeds]
+    identical = all(np.array_equal(our_pixels(seed), picture) for seed, picture in zip(seeds, plain, strict=True))
+    whole = duel(
+        lambda: timer.median(lambda: stock_answer(stock_pixels()), calls),
+        lambda: timer.median(lambda: our_answer(our_pixels()), calls),
+        stage.rounds,
+        stage.seconds / 3,
+    )
+    pixels = duel(
+        lambda: timer.median(stock_pixels, calls), lambda: timer.median(our_pixels, calls), stage.rounds, stage.seconds / 3
+    )
+    return {
+        "sdxl_latency_vs_stock": whole.ratio,
+        "sdxl_pipeline_vs_stock": pixels.ratio,
+        "sdxl_bit_identical": float(identical),
+        "raw_latency": {"answer": whole.raw(), "pixels": pixels.raw(), "apart_from_stock": apart[0]},
+    }
+
+
+def throughput(stage: Stage) -> dict[str, Any]:
+    """The worker as a process behind HTTP with 32 callers, beside diffusers that makes one answer after the other."""
+    model = sdxl_turbo(stage)
+    pipe = stock_pipeline(stage, model[1] / model[0])
+    job = picture_job(stage)
+    window = _WINDOW_SECONDS if stage.true_size else 0.5
+    settings = {
+        "PIPELINE": "text-to-image", "MODEL_ID": model[0], "MODEL_DIR": str(model[1]), "DEVICE": stage.device,
+        "CAPACITY": str(CLIENTS), "MAX_BATCH": "16",
+    }  # fmt: skip
+
+    def one_by_one() -> float:
+        return window / max(1, _counted(window, lambda number: stock_answer(stock_picture(stage, pipe, job, number))))
+
+    with started(stage.folder, **settings) as worker:
+        worker.wait_until_loaded()
+
+        def crowd() -> float:
+            return window / max(1, _crowded(window, worker.port, job.model_dump(mode="json", exclude={"seed"})))
+
+        one_by_one()
+        crowd()
+        both = duel(one_by_one, crowd, stage.rounds, stage.seconds / 2)
+    fastest = 1 / min(both.ours)
+    return {"sdxl_throughput_vs_stock": both.ratio, "sdxl_pictures_per_s": rounded(fastest), "raw_throughput": both.raw()}
+
+
+def _counted(seconds: float, body: Callable[[int], Any]) -> int:
+    """How often `body` ended in so many seconds."""
+    deadline, count = time.monotonic() + seconds, 0
+    while time.monotonic() < deadline:
+        body(count)
+        count += 1
+    return count
+
+
+def _crowded(seconds: float, port: int, job: dict[str, Any]) -> int:
+    """Answers that 32 callers got in so many seconds. Raises BenchmarkError when one was no picture."""
+    counts, failures = [0] * CLIENTS, []
+
+    def call(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+
+        def post(count: int) -> None:
+            body = json.dumps(job | {"seed": 1000 * number + count})
+            connection.request("POST", FACTS[Pipeline.TEXT_TO_IMAGE].route, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            words = answer.read()
+            if answer.status != http.HTTPStatus.OK:
+                message = f"a job ended with {answer.status}: {words[:200]!r}"
+                raise BenchmarkError(message)
+
+        try:
+            counts[number] = _counted(seconds, post)
+        except (OSError, BenchmarkError) as error:
+            failures.append(str(error))
+        finally:
+            connection.close()
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(CLIENTS)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    if failures:
+        raise BenchmarkError(failures[0])
+    return sum(counts)
