@@ -86,6 +86,7 @@ class Transformer(nn.Module):  # type: ignore[misc] # torch's types are not read
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv2d(4, 4, 3)
+        self.over_time = nn.Conv3d(4, 4, 3)
 
     def enable_cache(self, how: Any) -> None:
         self.cached = how

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _DENOISERS = ("unet", "transformer")
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3", "image_encoder")
+_FLAT = 4
+"""Dimensions of the weights of a convolution over height and width."""
 _FIRST_BLOCK_THRESHOLD = 0.08
 """How much the first block's result may change for the others to be skipped (diffusers, ``optimization/para_attn.md``)."""
 
@@ -97,8 +99,11 @@ class Speed:
         return switches.Place(capability, caches_steps=hasattr(self._denoiser[1], "enable_cache"))
 
     def _lay_out_by_pixel(self) -> None:
+        """The weights of convolutions over height and width: those that go over time as well have no layout of this kind."""
         for _, module in _parts(self._loaded.pipe, (*_DENOISERS, "vae")):
-            module.to(memory_format=self._torch.channels_last)
+            for parameter in module.parameters():
+                if parameter.dim() == _FLAT:
+                    parameter.data = parameter.data.contiguous(memory_format=self._torch.channels_last)
 
     def _compile(self, denoiser: Any) -> Compiled:
         prepared = prepare(self._torch, twin(denoiser), self._backend)
