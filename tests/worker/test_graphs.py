@@ -168,7 +168,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_told_once(caplog: pytest.L
         assert torch.equal(made, rigged.eager(noise(), torch.tensor(step)).sample)
 
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["unet is launched kernel by kernel for a form of its calls: it cannot be recorded (CannotBeRecordedError)"]
+    assert told == ["unet of 2×8 is launched kernel by kernel: it cannot be recorded (CannotBeRecordedError)"]
     assert not rigged.device.exclusive.locked()
 
 
@@ -251,11 +251,12 @@ def test_moved_weights_are_recorded_anew_and_no_graph_reads_where_they_were() ->
     assert rigged.graphs.count == 0
 
 
-def test_a_replaced_parameter_is_noticed() -> None:
+def test_replaced_parameters_are_noticed() -> None:
     rigged = rig()
     for _ in range(3):
         rigged.call(noise(), torch.tensor(1))
-    rigged.part.layers[0].bias = nn.Parameter(torch.ones(8))
+    others = {name: torch.full_like(each, 0.5) for name, each in rigged.part.state_dict().items()}
+    rigged.part.load_state_dict(others, assign=True)
 
     made = rigged.call(noise(), torch.tensor(1)).sample
 

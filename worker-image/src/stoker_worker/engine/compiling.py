@@ -107,15 +107,16 @@ class Compiled:
     def compile_next(self) -> None:
         """Wait until a form is asked for, and compile it."""
         call, blanks = self._asked.get()
+        size = "×".join(map(str, blanks[0].shape)) if blanks else "nothing"
         try:
             with self._exclusive, self._torch.inference_mode():
                 positional, named = call.again(self._torch, [blank.filled(self._torch) for blank in blanks])
                 self._compiled(*positional, **named)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being compiled, jobs run without
             traceback.clear_frames(error.__traceback__)
-            log.warning("the denoiser cannot be compiled for a form of its calls (%s) and runs as it is", type(error).__name__)
+            log.warning("the denoiser of %s cannot be compiled (%s) and runs as it is", size, type(error).__name__)
             return
-        log.info("the denoiser is compiled for a form of its calls; jobs take it from the next one on")
+        log.info("the denoiser of %s is compiled; jobs take it from the next one on", size)
         self._store.save()
         self._ready.put(call.key)
         self.waiting.set()

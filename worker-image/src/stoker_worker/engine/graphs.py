@@ -83,7 +83,7 @@ class Graphs:
             if taken is None or not taken.lies_on(weights.device()):
                 return forward(*positional, **named)
             form = self._form((part, weights.dtype(), state(), self._torch.is_inference_mode_enabled(), taken.key))
-            graph = self._graph(part, form, forward, taken, weights)
+            graph = self._graph(f"{part} of {taken.size}", form, forward, taken, weights)
             return forward(*positional, **named) if graph is None else graph.run(self._torch, taken.tensors)
 
         return call
@@ -109,7 +109,7 @@ class Graphs:
         form.seen += 1
         return form
 
-    def _graph(self, part: str, form: _Form, forward: Forward, call: Call, weights: Weights) -> Graph | None:
+    def _graph(self, name: str, form: _Form, forward: Forward, call: Call, weights: Weights) -> Graph | None:
         """The form's graph, recorded now if it is time to; None where the call runs as it is."""
         if form.eager or form.seen < _RECORD_AT:
             return None
@@ -117,41 +117,41 @@ class Graphs:
         if form.graph is not None and form.graph.weights != addresses:
             form.graph, form.moves = None, form.moves + 1
             if form.moves > _MOST_MOVES:
-                self._stays(part, form, "its weights move between calls")
+                self._stays(name, form, "its weights move between calls")
                 return None
         if form.graph is None:
-            self._consider(part, form, _Subject(self._torch, self._recorder, forward, call, addresses))
+            self._consider(name, form, _Subject(self._torch, self._recorder, forward, call, addresses))
         return form.graph
 
-    def _consider(self, part: str, form: _Form, subject: "_Subject") -> None:
+    def _consider(self, name: str, form: _Form, subject: "_Subject") -> None:
         """Record the call if that is possible now and worth it. While something else needs the device, another time."""
         if not self._recorder.exclusive.acquire(blocking=False):
             return
         try:
-            self._judge(part, form, subject)
+            self._judge(name, form, subject)
         except Exception as error:  # noqa: BLE001 - whatever keeps a call from being recorded, it runs without
             traceback.clear_frames(error.__traceback__)
-            self._stays(part, form, f"it cannot be recorded ({type(error).__name__})")
+            self._stays(name, form, f"it cannot be recorded ({type(error).__name__})")
         finally:
             self._recorder.exclusive.release()
 
-    def _judge(self, part: str, form: _Form, subject: "_Subject") -> None:
+    def _judge(self, name: str, form: _Form, subject: "_Subject") -> None:
         expected = subject.warmed_up()
         if subject.saturates():
-            self._stays(part, form, "the device is busy all the time as it is")
+            self._stays(name, form, "the device is busy all the time as it is")
             return
         graph = subject.recorded()
         if not same(self._torch, expected, graph.run(self._torch, subject.call.tensors)):
-            self._stays(part, form, "a replay gives another result")
+            self._stays(name, form, "a replay gives another result")
             return
         eager, replayed = subject.raced(graph)
         gain = 1 - replayed / eager
         if gain < LEAST_GAIN:
-            self._stays(part, form, f"a replay saves {gain:.1%} of {eager * 1000:.1f} ms")
+            self._stays(name, form, f"a replay saves {gain:.1%} of {eager * 1000:.1f} ms")
             return
         self._make_room()
         form.graph = graph
-        log.info("%s is replayed for a form of its calls, which saves %.0f %% of %.1f ms", part, gain * 100, eager * 1000)
+        log.info("%s is replayed from now on, which saves %.0f %% of %.1f ms", name, gain * 100, eager * 1000)
 
     def _make_room(self) -> None:
         """Let go of the graphs that were not used for longest."""
@@ -159,9 +159,9 @@ class Graphs:
         for form in held[: max(0, len(held) - self._most + 1)]:
             form.graph, form.seen = None, 0
 
-    def _stays(self, part: str, form: _Form, why: str) -> None:
+    def _stays(self, name: str, form: _Form, why: str) -> None:
         form.graph, form.eager = None, why
-        log.info("%s is launched kernel by kernel for a form of its calls: %s", part, why)
+        log.info("%s is launched kernel by kernel: %s", name, why)
 
 
 @dataclass(frozen=True, slots=True)
