@@ -88,7 +88,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scaling": {"idleAfter": "0s"}}, "must be longer than 0s"),
     ({"scaling": {"startTimeout": "25h"}}, "must be at most 24h"),
     ({"scaling": {"drainTimeout": "soon"}}, "should match"),
-    ({"optimization": {"turbo": True}}, "unknown optimization flag; known: compile, bfloat16"),
+    ({"optimization": {"turbo": True}}, "unknown optimization flag; known: compile, bfloat16, cudnn-attention"),
     ({"pod": {"env": [{"name": "LD_PRELOAD", "value": "x"}]}}, "env may only hold variables that begin with STUB_"),
     ({"pod": {"env": [{"name": "HTTPS_PROXY", "value": "x"}]}}, "env may only hold variables that begin with STUB_"),
     ({"pod": {"env": [{"name": "PYTHONPATH", "value": "x"}]}}, "env may only hold variables that begin with STUB_"),

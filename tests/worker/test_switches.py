@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.resources.model_deployment import ModelDeploymentSpec
 from stoker_contracts.worker import ExitReason
 from stoker_worker.app.settings import OPTIMIZATIONS
 from stoker_worker.engine.diffusers import DiffusersEngine
@@ -47,6 +48,12 @@ def test_an_answer_names_every_switch_that_is_not_exact(names: tuple[str, ...], 
     engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "m", Path("/nowhere"), switches=frozenset(names)))
 
     assert engine.lossy == told == not_exact(names)
+
+
+def test_a_resource_can_ask_for_each_switch() -> None:
+    schema = ModelDeploymentSpec.model_json_schema()["properties"]["optimization"]
+
+    assert all(f"'{name}'" in str(schema) for name in SWITCHES)
 
 
 def test_each_switch_has_one_class_and_a_sentence() -> None:
