@@ -29,6 +29,7 @@ from stoker_worker.engine.protocol import (
 )
 from stoker_worker.engine.speed import Speed
 from stoker_worker.engine.switches import SWITCHES, Effect, Place, check, not_exact
+from tests.support.recorder import FakeRecorder
 
 pytestmark = pytest.mark.torch
 
@@ -179,3 +180,31 @@ def test_an_error_does_not_keep_the_failed_calls_tensors(held: list[weakref.ref[
 
     assert kept is not None
     assert held[0]() is None
+
+
+def test_a_full_card_is_emptied_for_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "m", Path("/nowhere")))
+    part = nn.Sequential(*(nn.Linear(2, 2) for _ in range(20))).eval()
+    engine._loaded = Loaded(SimpleNamespace(unet=part), torch, "cpu", frozenset(), Footprint())
+    engine._speed = speed = Speed(engine._loaded, frozenset(), FakeRecorder())
+    speed.apply()
+    large: list[weakref.ref[Tensor]] = []
+    graphs: list[int] = []
+
+    def fill(*_given: Any) -> None:
+        held = Tensor()
+        large.append(weakref.ref(held))
+        with torch.inference_mode():
+            for _ in range(2):
+                part(torch.ones(1, 2))
+        graphs.append(speed.graphs)
+        message = "tried to allocate"
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr("stoker_worker.engine.diffusers.run_batch", fill)
+    with pytest.raises(OutOfMemoryError) as failed:
+        engine.run([], SimpleNamespace(stepped=frozenset))
+
+    assert [*graphs, speed.graphs] == [1, 0]
+    assert large[0]() is None
+    assert failed.value.__context__ is None
