@@ -3,24 +3,15 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import nn
 
-from stoker_contracts.jobs import TextToImage
-from stoker_contracts.pipelines import Pipeline
-from stoker_worker.engine.batch import run_batch
-from stoker_worker.engine.families import family_of
 from stoker_worker.engine.graphs import Graphs
-from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline
 from stoker_worker.engine.precisions import Precisions
-from stoker_worker.engine.protocol import Made, Row
-from stoker_worker.engine.speed import Speed
 from tests.support.recorder import FakeRecorder
 
 pytestmark = [
@@ -332,56 +323,3 @@ def test_only_a_half_vae_that_overflows_is_turned() -> None:
     calm.config = type("Config", (), {"force_upcast": False})()
 
     assert [Precisions.turned_in_each_call(torch, vae) for vae in (Half().half(), Half(), calm)] == [True, False, False]
-
-
-class Unhindered:
-    """Nothing stops the job."""
-
-    def stepped(self) -> frozenset[int]:
-        return frozenset()
-
-
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from stoker_worker.engine import tiny  # noqa: PLC0415 - builds models when imported only by those who need them
-
-    with torch.inference_mode(mode=False):
-        folder = tmp_path_factory.mktemp("models")
-        tiny.write(folder, Pipeline.TEXT_TO_IMAGE)
-    return folder
-
-
-def load(folder: Path) -> Loaded:
-    with torch.inference_mode(mode=False):
-        model = Model(Pipeline.TEXT_TO_IMAGE, "stoker/tiny-text-to-image", folder, "cpu")
-        return load_pipeline(model, lambda _name, _seconds: None)
-
-
-def picture(loaded: Loaded, seed: int, size: int) -> Made:
-    job = TextToImage(prompt=f"a circle {seed}", width=size, height=size, num_inference_steps=2, guidance_scale=3)
-    (made,) = run_batch(loaded, family_of("", Pipeline.TEXT_TO_IMAGE), [Row(job, seed)], Unhindered())
-    assert isinstance(made, list)
-    return made
-
-
-def test_pictures_of_a_whole_pipeline_are_the_same_bit_by_bit(tiny_folder: Path) -> None:
-    stock, ours, device = load(tiny_folder), load(tiny_folder), FakeRecorder()
-    speed = Speed(ours, frozenset(), device)
-    speed.apply()
-    for seed, size in [(1, 64), (2, 64), (3, 32), (4, 32), (5, 64), (6, 32)]:
-        speed.begin()
-        assert np.array_equal(picture(ours, seed, size)[0], picture(stock, seed, size)[0])
-
-    assert speed.graphs == 2 + 2 + 2, "two text encoders, and a UNet and a VAE for each size"
-    assert device.replays > 20
-    speed.close()
-    assert speed.graphs == 0
-
-
-def test_graphs_can_be_turned_off(tiny_folder: Path) -> None:
-    loaded, device = load(tiny_folder), FakeRecorder()
-    Speed(loaded, frozenset({"no-graphs"}), device).apply()
-    for seed in range(3):
-        picture(loaded, seed, 32)
-
-    assert device.recorded == 0
