@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stoker_contracts.worker import ExitReason
 from stoker_worker.engine import switches
 from stoker_worker.engine.attention import preferring_cudnn
 from stoker_worker.engine.compile_cache import CompileCache, NoStore
@@ -15,11 +16,13 @@ from stoker_worker.engine.compiling import Compiled, Store, prepare, twin
 from stoker_worker.engine.graphs import Graphs
 from stoker_worker.engine.pipeline import Loaded
 from stoker_worker.engine.precisions import Precisions
+from stoker_worker.engine.protocol import FatalEngineError
 from stoker_worker.engine.recording import CudaRecorder, Recorder
 
 log = logging.getLogger(__name__)
 
-_DENOISERS = ("unet", "transformer")
+_DENOISERS = ("unet", "transformer", "transformer_2")
+"""A pipeline's denoisers. The first that it has is compiled and may skip steps: where there are two, it has the noisier half."""
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3", "image_encoder")
 _FLAT = 4
 """Dimensions of the weights of a convolution over height and width."""
@@ -63,7 +66,9 @@ class Speed:
             self._record(self._graphs)
 
     def begin(self) -> None:
-        """Before a batch: code that has been compiled meanwhile is taken from here on."""
+        """Before a batch: take code that has been compiled meanwhile, and what a cancelled batch left behind away."""
+        if switches.FIRST_BLOCK_CACHE in self._names:
+            self._denoiser[1]._reset_stateful_cache()  # noqa: SLF001 - diffusers does so itself, but only where a call ends well
         if self._compiled is not None and self._compiled.adopt() and self._graphs is not None:
             self._graphs.forget(self._denoiser[0])
 
@@ -147,7 +152,11 @@ def _parts(pipe: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 def _cache_first_block(denoiser: Any) -> None:
     from diffusers import FirstBlockCacheConfig  # noqa: PLC0415 - only with the switch
 
-    denoiser.enable_cache(FirstBlockCacheConfig(threshold=_FIRST_BLOCK_THRESHOLD))
+    try:
+        denoiser.enable_cache(FirstBlockCacheConfig(threshold=_FIRST_BLOCK_THRESHOLD))
+    except Exception as error:
+        words = f"OPTIMIZATION: {switches.FIRST_BLOCK_CACHE} does not work with this model ({type(error).__name__}); leave it out"
+        raise FatalEngineError(ExitReason.SETTINGS_INVALID, words) from error
 
 
 def _ways(vae: Any) -> tuple[bool, ...]:
