@@ -2,10 +2,8 @@
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from stoker_worker.engine.compile_cache import CompileCache, NoStore
+from stoker_worker.engine.compile_cache import NoStore
 from stoker_worker.engine.compiling import Compiled, prepare, twin
 from stoker_worker.engine.pipeline import Loaded
 from stoker_worker.engine.protocol import Footprint
@@ -253,54 +251,3 @@ def test_graphs_of_the_old_code_are_dropped_when_compiled_code_is_taken() -> Non
 
     assert (while_compiling, of_the_old_code, held, speed.graphs) == (0, 1, 0, 1)
     assert torch.equal(made, job(Denoiser(), steps=4))
-
-
-class FakeCompiler:
-    """torch's compiler as far as its cache goes."""
-
-    def __init__(self, version: str = "2.15") -> None:
-        self.__version__ = version
-        self.compiler = self
-        self.loaded: list[bytes] = []
-
-    def save_cache_artifacts(self) -> tuple[bytes, object]:
-        return b"code", object()
-
-    def load_cache_artifacts(self, bundle: bytes) -> None:
-        if bundle != b"code":
-            message = "damaged"
-            raise ValueError(message)
-        self.loaded.append(bundle)
-
-
-@pytest.fixture
-def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "elsewhere")
-    return tmp_path / "volume"
-
-
-def test_compiled_code_outlives_the_worker_for_the_same_torch_and_card(volume: Path) -> None:
-    CompileCache(FakeCompiler(), volume, "H200").open()
-    CompileCache(FakeCompiler(), volume, "H200").save()
-    again, other_card, other_torch = FakeCompiler(), FakeCompiler(), FakeCompiler("2.16")
-    CompileCache(other_card, volume, "L4 / 24 GB").open()
-    CompileCache(other_torch, volume, "H200").open()
-    CompileCache(again, volume, "H200").open()
-
-    assert (again.loaded, other_card.loaded, other_torch.loaded) == ([b"code"], [], [])
-    assert Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).is_relative_to(volume)
-    assert len(list(volume.iterdir())) == 3
-
-
-def test_a_damaged_or_absent_volume_costs_time_and_nothing_else(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache = CompileCache(FakeCompiler(), volume, "H200")
-    cache.save()
-    cache.open()
-    cache.save()
-    next(volume.rglob("bundle")).write_bytes(b"half")
-    cache.open()
-
-    assert [record.getMessage().split(" (")[0] for record in caplog.records] == [
-        "compiled code cannot be kept", "the folder for compiled code cannot be used",
-    ]  # fmt: skip
-    assert str(volume) not in caplog.text

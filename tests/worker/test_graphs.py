@@ -11,7 +11,6 @@ from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import nn
 
 from stoker_worker.engine.graphs import Graphs
-from stoker_worker.engine.precisions import Precisions
 from tests.support.recorder import FakeRecorder
 
 pytestmark = [
@@ -289,37 +288,3 @@ def test_forgotten_graphs_give_their_place_back_part_by_part() -> None:
     rigged.graphs.forget()
 
     assert (one, rigged.graphs.count) == (1, 0)
-
-
-class Half(Part):
-    """A VAE as pipelines see it."""
-
-    config = type("Config", (), {"force_upcast": True})()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.layers[0].weight.dtype
-
-
-def test_a_vae_that_is_turned_to_float32_and_back_keeps_its_numbers_and_places() -> None:
-    stock, ours = Half().half(), Half().half()
-    turned = Precisions(torch, ours)
-    places: dict[Any, set[int]] = {torch.float16: set(), torch.float32: set()}
-    for _ in range(3):
-        for dtype in (torch.float32, torch.float16):
-            ours.to(dtype=dtype)
-            stock.to(dtype=dtype)
-            places[dtype].add(next(ours.parameters()).data_ptr())
-            assert alike(ours.parameters(), stock.parameters())
-
-    assert {dtype: len(seen) for dtype, seen in places.items()} == {torch.float16: 1, torch.float32: 1}
-    turned.forget()
-    ours.to("cpu", torch.float32)
-    assert ours.dtype == torch.float32
-
-
-def test_only_a_half_vae_that_overflows_is_turned() -> None:
-    calm = Half().half()
-    calm.config = type("Config", (), {"force_upcast": False})()
-
-    assert [Precisions.turned_in_each_call(torch, vae) for vae in (Half().half(), Half(), calm)] == [True, False, False]
