@@ -215,10 +215,12 @@ def test_the_graph_unused_for_longest_makes_room() -> None:
     rigged.call(noise(2), torch.tensor(1))
     rigged.call(noise(4), torch.tensor(1))
     replayed = rigged.device.recorded
-    for _ in range(2):
+    for _ in range(7):
         rigged.call(noise(3), torch.tensor(1))
+    not_yet = rigged.device.recorded
+    rigged.call(noise(3), torch.tensor(1))
 
-    assert (recorded, replayed, rigged.device.recorded) == (3, 3, 4)
+    assert (recorded, replayed, not_yet, rigged.device.recorded) == (3, 3, 3, 4)
     assert rigged.graphs.count == 2
 
 

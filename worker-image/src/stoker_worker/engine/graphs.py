@@ -23,11 +23,14 @@ log = logging.getLogger(__name__)
 
 LEAST_GAIN = 0.03
 """Share of a call's time that a recording must save: less is noise, and each recording holds memory."""
-MOST_GRAPHS = 32
+MOST_GRAPHS = 128
+"""SDXL has four for each size and batch. Their kernels share memory; each has its own inputs, result and list of kernels."""
 _MOST_FORMS = 1024
 """Forms of calls that are remembered, recorded or not."""
 _RECORD_AT = 2
 """A form that comes once is not worth recording, which takes as long as some eight calls."""
+_HARDER = 4
+"""How many times as often a form must come again once its graph had to go, so that too many forms do not record for ever."""
 _SATURATED = 0.05
 """Where launching takes a smaller share of a call than this, the card never waits and a recording can save nothing worth it."""
 _MOST_MOVES = 2
@@ -55,9 +58,10 @@ class Graph:
 
 @dataclass(slots=True)
 class _Form:
-    """What is known of calls of one form."""
+    """What is known of calls of one form. It is recorded when it has come `needs` times."""
 
     seen: int = 0
+    needs: int = _RECORD_AT
     moves: int = 0
     graph: Graph | None = None
     eager: str = ""
@@ -111,7 +115,7 @@ class Graphs:
 
     def _graph(self, name: str, form: _Form, forward: Forward, call: Call, weights: Weights) -> Graph | None:
         """The form's graph, recorded now if it is time to; None where the call runs as it is."""
-        if form.eager or form.seen < _RECORD_AT:
+        if form.eager or form.seen < form.needs:
             return None
         addresses = weights.addresses()
         if form.graph is not None and form.graph.weights != addresses:
@@ -154,10 +158,10 @@ class Graphs:
         log.info("%s is replayed from now on, which saves %.0f %% of %.1f ms", name, gain * 100, eager * 1000)
 
     def _make_room(self) -> None:
-        """Let go of the graphs that were not used for longest."""
+        """Let go of the graphs that were not used for longest. To come back they must be asked for more often than before."""
         held = [form for form in self._forms.values() if form.graph is not None]
         for form in held[: max(0, len(held) - self._most + 1)]:
-            form.graph, form.seen = None, 0
+            form.graph, form.seen, form.needs = None, 0, form.needs * _HARDER
 
     def _stays(self, name: str, form: _Form, why: str) -> None:
         form.graph, form.eager = None, why
