@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import ExitReason, Variable
 from stoker_worker.app.connections import BoundedConnection
+from stoker_worker.app.engines import engine_of
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import Rules, Scheduler
 from stoker_worker.app.server import create_app
@@ -22,7 +23,7 @@ from stoker_worker.app.settings import Settings
 from stoker_worker.app.started import process_seconds
 from stoker_worker.encoding.decoders import Decoders, DecodersError
 from stoker_worker.engine.protocol import Engine, FatalEngineError
-from stoker_worker.engine.stub import Fault, StubEngine
+from stoker_worker.engine.stub import Fault
 
 log = logging.getLogger(__name__)
 
@@ -154,26 +155,6 @@ def main() -> int:
 
 
 async def _run(settings: Settings) -> int:
-    code = await Worker(settings, _engine(settings)).run()
+    code = await Worker(settings, engine_of(settings)).run()
     sys.stdout.flush()
     return code
-
-
-def _engine(settings: Settings) -> Engine:
-    if settings.engine == "stub":
-        return StubEngine(settings.stub_script)
-    from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - the stub image has no torch
-    from stoker_worker.engine.pipeline import Model  # noqa: PLC0415 - as above
-
-    return DiffusersEngine(
-        Model(
-            settings.pipeline,
-            settings.model_id,
-            settings.model_dir,
-            settings.device,
-            settings.switches,
-            settings.gpu_memory_budget_bytes,
-            settings.shapes,
-        ),
-        settings.compile_cache_dir,
-    )

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from stoker_contracts.jobs import MAX_SEED
 from stoker_contracts.pipelines import Pipeline
+from stoker_worker.app.engines import engine_of
 from stoker_worker.app.settings import Settings
 from stoker_worker.bench import in_process, over_http
 from stoker_worker.bench.document import Result
@@ -25,7 +26,6 @@ from stoker_worker.bench.plan import Load
 from stoker_worker.bench.progress import view
 from stoker_worker.bench.report import report
 from stoker_worker.bench.tables import show
-from stoker_worker.engine.protocol import Engine
 
 RUNS = 10
 EXIT_NOTHING_DONE, EXIT_INTERRUPTED = 1, 130
@@ -240,7 +240,7 @@ def _in_process(given: dict[str, Any], options: Options) -> Result:
         message = "--model-id is needed to load a model in this process; --url measures one that is loaded."
         raise click.UsageError(message)
     settings = _settings(given, pipeline, model_id)
-    subject = in_process.Subject(pipeline, model_id, given["engine"], tuple(sorted(settings.switches)), lambda: _engine(settings))
+    subject = in_process.Subject(pipeline, model_id, given["engine"], tuple(sorted(settings.switches)), lambda: engine_of(settings))
     return in_process.measure(subject, options, view(Console(stderr=True, highlight=False)), in_process.Stop())
 
 
@@ -253,17 +253,3 @@ def _settings(given: dict[str, Any], pipeline: Pipeline, model_id: str) -> Setti
         found = error.errors(include_url=False, include_input=False)
         words = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in found)
         raise BenchError(words) from None
-
-
-def _engine(settings: Settings) -> Engine:
-    if settings.engine == "stub":
-        from stoker_worker.engine.stub import StubEngine  # noqa: PLC0415 - as below
-
-        return StubEngine(settings.stub_script)
-    from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - the stub image has no torch
-    from stoker_worker.engine.pipeline import Model  # noqa: PLC0415 - as above
-
-    switches, budget = settings.switches, settings.gpu_memory_budget_bytes
-    return DiffusersEngine(
-        Model(settings.pipeline, settings.model_id, settings.model_dir, settings.device, switches, budget)
-    )  # fmt: skip
