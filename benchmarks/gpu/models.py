@@ -14,7 +14,7 @@ from typing import Any
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
-from stoker_worker.engine.loading import INDEX
+from stoker_worker.engine.start.folders import INDEX
 
 _WIDTH = 0.02
 _SDXL_VAE = {

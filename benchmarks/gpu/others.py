@@ -15,10 +15,10 @@ from benchmarks.result import rounded, say
 from stoker_contracts.jobs import ImageToVideo
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.encoding.mp4 import encode_mp4
-from stoker_worker.engine.compiling import twin
-from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline
 from stoker_worker.engine.protocol import Footprint
-from stoker_worker.engine.speed import Speed, recorder_of
+from stoker_worker.engine.speed.compiling import twin
+from stoker_worker.engine.speed.speed import Speed, recorder_of
+from stoker_worker.engine.start.pipeline import Loaded, Model, load_pipeline
 
 _COMPILE_SECONDS = 300.0
 

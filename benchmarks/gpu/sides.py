@@ -16,10 +16,10 @@ from benchmarks.processes import BenchmarkError
 from stoker_contracts.jobs import Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.encoding.png import encode_png
-from stoker_worker.engine.attention import order
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.pipeline import Model
 from stoker_worker.engine.protocol import Made, Row
+from stoker_worker.engine.speed.attention import order
+from stoker_worker.engine.start.pipeline import Model
 
 Pixels = NDArray[np.uint8]
 

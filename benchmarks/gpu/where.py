@@ -12,9 +12,9 @@ from benchmarks.gpu.rounds import Timer
 from benchmarks.gpu.sides import stock_pipeline
 from benchmarks.result import rounded, say
 from stoker_worker.encoding.png import encode_png
-from stoker_worker.engine.attention import order, preferring_cudnn
-from stoker_worker.engine.graphs import Graphs
-from stoker_worker.engine.recording import CudaRecorder
+from stoker_worker.engine.speed.attention import order, preferring_cudnn
+from stoker_worker.engine.speed.graphs import Graphs
+from stoker_worker.engine.speed.recording import CudaRecorder
 
 BATCHES = (1, 2, 4, 8, 16)
 _PARTS = (("text_encoder", "forward"), ("text_encoder_2", "forward"), ("unet", "forward"), ("vae", "decode"))

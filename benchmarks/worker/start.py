@@ -16,8 +16,8 @@ import httpx2
 from benchmarks.processes import BenchmarkError
 from benchmarks.worker.started import ONE_THREAD, started
 from stoker_contracts.pipelines import FACTS, Pipeline
-from stoker_worker.engine.loading import INDEX, find_model
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start.folders import INDEX, find_model
 
 ROUNDS = 3
 SHAPES = "stoker/shapes"

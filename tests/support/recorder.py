@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from stoker_worker.engine.recording import Recording, Took
+from stoker_worker.engine.speed.recording import Recording, Took
 
 Body = Callable[[], Any]
 

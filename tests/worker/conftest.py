@@ -32,7 +32,7 @@ def engines(models: Path) -> Engines:
     """Loads each engine once."""
     from stoker_worker.engine import tiny  # noqa: PLC0415 - as above
     from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - as above
-    from stoker_worker.engine.pipeline import Model  # noqa: PLC0415 - as above
+    from stoker_worker.engine.start.pipeline import Model  # noqa: PLC0415 - as above
 
     loaded: dict[tuple[str, Pipeline], DiffusersEngine] = {}
 

@@ -7,9 +7,9 @@ from PIL import Image
 
 from stoker_contracts.jobs import ImageToImage, ImageToVideo, TextToImage
 from stoker_contracts.pipelines import Pipeline
-from stoker_worker.engine.arguments import arguments, batch_key
 from stoker_worker.engine.families import family_of
 from stoker_worker.engine.protocol import Row
+from stoker_worker.engine.rows.arguments import arguments, batch_key
 
 T2I, I2I, I2V = Pipeline
 PICTURE = Image.new("RGB", (64, 48))

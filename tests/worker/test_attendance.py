@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from stoker_contracts.pipelines import Pipeline
-from stoker_worker.engine.attendance import Attendance
-from stoker_worker.engine.batch import row_tensors
 from stoker_worker.engine.families import family_of
 from stoker_worker.engine.protocol import CancelledError
+from stoker_worker.engine.rows.attendance import Attendance
+from stoker_worker.engine.rows.batch import row_tensors
 
 ROWS = 5
 STEPS = 4

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from stoker_worker.engine.attention import cudnn_first, order, preferring_cudnn
+from stoker_worker.engine.speed.attention import cudnn_first, order, preferring_cudnn
 
 pytestmark = pytest.mark.torch
 

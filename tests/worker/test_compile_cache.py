@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker_worker.engine.compile_cache import CompileCache
+from stoker_worker.engine.speed.compile_cache import CompileCache
 
 
 class FakeCompiler:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from stoker_worker.engine.compile_cache import NoStore
-from stoker_worker.engine.compiling import Compiled, prepare, twin
-from stoker_worker.engine.pipeline import Loaded
 from stoker_worker.engine.protocol import Footprint
-from stoker_worker.engine.speed import Speed
+from stoker_worker.engine.speed.compile_cache import NoStore
+from stoker_worker.engine.speed.compiling import Compiled, prepare, twin
+from stoker_worker.engine.speed.speed import Speed
+from stoker_worker.engine.start.pipeline import Loaded
 from tests.support.recorder import FakeRecorder
 
 pytestmark = [

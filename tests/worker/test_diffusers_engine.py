@@ -12,9 +12,9 @@ from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.loading import find_model
-from stoker_worker.engine.pipeline import Model
 from stoker_worker.engine.protocol import CancelledError, FatalEngineError, Made, Row, Task
+from stoker_worker.engine.start.folders import find_model
+from stoker_worker.engine.start.pipeline import Model
 
 pytestmark = [
     pytest.mark.torch,

@@ -10,7 +10,7 @@ from stoker_contracts.pipelines import FACTS, Media, Pipeline
 from stoker_worker.app.limits import job_limits
 from stoker_worker.app.settings import Settings
 from stoker_worker.engine.families import DISTILLED, FAMILIES, family_of, limits
-from stoker_worker.engine.loading import family_in
+from stoker_worker.engine.start.folders import family_in
 
 T2I, I2I, I2V = Pipeline
 MODELS = [

@@ -10,7 +10,7 @@ import torch
 from diffusers.models.autoencoders.vae import DecoderOutput
 from torch import nn
 
-from stoker_worker.engine.graphs import Graphs
+from stoker_worker.engine.speed.graphs import Graphs
 from tests.support.recorder import FakeRecorder
 
 pytestmark = [

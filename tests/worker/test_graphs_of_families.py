@@ -47,7 +47,7 @@ class Unhindered:
 def recording(engine: "DiffusersEngine", models: Path, device: FakeRecorder, *switches: str) -> "DiffusersEngine":
     """The same model once more, on a device that records."""
     from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - torch only where it is tested
-    from stoker_worker.engine.speed import Speed  # noqa: PLC0415 - as above
+    from stoker_worker.engine.speed.speed import Speed  # noqa: PLC0415 - as above
 
     made = DiffusersEngine(replace(engine._model, directory=models))
     made.load(lambda _name, _seconds: None)

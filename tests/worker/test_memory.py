@@ -10,13 +10,13 @@ import pytest
 
 from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.memory import GIB, Precision, overdraft, weights_bytes
-from stoker_worker.engine.host import free_bytes
-from stoker_worker.engine.importing import import_libraries
-from stoker_worker.engine.loading import find_model
-from stoker_worker.engine.memory import precision
-from stoker_worker.engine.pipeline import Model, load_pipeline
 from stoker_worker.engine.protocol import FatalEngineError
-from stoker_worker.engine.weights import HALF, Component, Weights, find_weights, needed_bytes, read_header
+from stoker_worker.engine.start.folders import find_model
+from stoker_worker.engine.start.host import free_bytes
+from stoker_worker.engine.start.importing import import_libraries
+from stoker_worker.engine.start.memory import precision
+from stoker_worker.engine.start.pipeline import Model, load_pipeline
+from stoker_worker.engine.start.weights import HALF, Component, Weights, find_weights, needed_bytes, read_header
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 

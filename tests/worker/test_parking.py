@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.parking import Parking, ParkingPlace
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start.parking import Parking, ParkingPlace
 
 pytestmark = pytest.mark.torch
 

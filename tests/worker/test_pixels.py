@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stoker_worker.engine.pixels import pixels
 from stoker_worker.engine.protocol import BrokenResultError
+from stoker_worker.engine.rows.pixels import pixels
 
 pytestmark = [
     pytest.mark.torch,

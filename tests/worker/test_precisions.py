@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from stoker_worker.engine.precisions import Precisions
+from stoker_worker.engine.speed.precisions import Precisions
 
 pytestmark = pytest.mark.torch
 

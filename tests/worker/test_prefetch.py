@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stoker_worker.engine import prefetch
-from stoker_worker.engine.prefetch import CHUNK, Prefetch
+from stoker_worker.engine.start import prefetch
+from stoker_worker.engine.start.prefetch import CHUNK, Prefetch
 
 PLENTY = 10**12
 

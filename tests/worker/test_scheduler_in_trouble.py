@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Sequence
 
@@ -133,8 +134,11 @@ async def test_when_the_engine_is_lost_who_waits_is_sent_elsewhere_and_who_runs_
 
 @pytest.mark.parametrize("breaking", ["park", "unpark"])
 async def test_an_engine_that_breaks_between_batches_is_lost_in_words(breaking: str) -> None:
+    seen_ready = threading.Event()
+
     class Broken(Gate):
         def park(self) -> bool:
+            seen_ready.wait()
             if breaking == "park":
                 raise BROKEN
             return True
@@ -143,6 +147,7 @@ async def test_an_engine_that_breaks_between_batches_is_lost_in_words(breaking: 
             raise BROKEN
 
     async with worker(Broken(), park_after=0.01) as made:
+        seen_ready.set()
         await until(lambda: made.failures or made.scheduler.readiness().state == "parked")
         if breaking == "unpark":
             made.send(1)

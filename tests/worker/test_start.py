@@ -16,12 +16,12 @@ from stoker_contracts.worker import ExitReason
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.started import process_seconds, tell_start
 from stoker_worker.domain.shapes import Shape, parse_shapes
-from stoker_worker.engine import pipeline as loading
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.importing import collection_paused
-from stoker_worker.engine.pipeline import Model, load_pipeline
 from stoker_worker.engine.protocol import BrokenResultError, FatalEngineError, Outcome, OutOfMemoryError, Row, Steps
-from stoker_worker.engine.warm import hot_shapes, made_up_rows, warm_up
+from stoker_worker.engine.start import pipeline as loading
+from stoker_worker.engine.start.importing import collection_paused
+from stoker_worker.engine.start.pipeline import Model, load_pipeline
+from stoker_worker.engine.start.warm import hot_shapes, made_up_rows, warm_up
 from tests.worker.test_process import started
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -40,7 +40,7 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.c
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
-from stoker_worker.engine.pipeline import Model, load_pipeline
+from stoker_worker.engine.start.pipeline import Model, load_pipeline
 
 folder = Path(sys.argv[1])
 tiny.write(folder, Pipeline.TEXT_TO_IMAGE)

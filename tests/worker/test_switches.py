@@ -18,7 +18,6 @@ from stoker_contracts.worker import ExitReason
 from stoker_worker.app.settings import OPTIMIZATIONS
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.faults import translated
-from stoker_worker.engine.pipeline import Loaded, Model
 from stoker_worker.engine.protocol import (
     CancelledError,
     EngineError,
@@ -27,8 +26,9 @@ from stoker_worker.engine.protocol import (
     OutOfMemoryError,
     RefusedError,
 )
-from stoker_worker.engine.speed import Speed
-from stoker_worker.engine.switches import SWITCHES, Effect, Place, check, not_exact
+from stoker_worker.engine.speed.speed import Speed
+from stoker_worker.engine.speed.switches import SWITCHES, Effect, Place, check, not_exact
+from stoker_worker.engine.start.pipeline import Loaded, Model
 from tests.support.recorder import FakeRecorder
 
 pytestmark = pytest.mark.torch

@@ -10,7 +10,7 @@ def engine_of(settings: Settings) -> Engine:
     if settings.engine == "stub":
         return StubEngine(settings.stub_script)
     from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - the stub needs none of its modules
-    from stoker_worker.engine.pipeline import Model  # noqa: PLC0415 - as above
+    from stoker_worker.engine.start.pipeline import Model  # noqa: PLC0415 - as above
 
     model = Model(
         settings.pipeline,

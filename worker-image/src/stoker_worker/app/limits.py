@@ -3,7 +3,7 @@
 from stoker_contracts.jobs import JobLimits
 from stoker_worker.app.settings import Settings
 from stoker_worker.engine.families import limits
-from stoker_worker.engine.loading import family_in
+from stoker_worker.engine.start.folders import family_in
 
 
 def job_limits(settings: Settings) -> JobLimits:

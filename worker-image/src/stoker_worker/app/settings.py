@@ -10,8 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stoker_contracts.jobs import JobLimits
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.domain.shapes import Shape, parse_shapes
+from stoker_worker.engine.speed.switches import SWITCHES
 from stoker_worker.engine.stub import StubScript
-from stoker_worker.engine.switches import SWITCHES
 
 OPTIMIZATIONS = frozenset(SWITCHES)
 

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from stoker_contracts.worker import GpuInfo
-from stoker_worker.engine import switches
-from stoker_worker.engine.arguments import batch_key
-from stoker_worker.engine.batch import run_batch
 from stoker_worker.engine.faults import translated
-from stoker_worker.engine.loading import family_in
-from stoker_worker.engine.memory import forget_peak, peak_bytes
-from stoker_worker.engine.parking import ParkingPlace
-from stoker_worker.engine.pipeline import Loaded, Model, load_pipeline
 from stoker_worker.engine.protocol import Footprint, Outcome, OutOfMemoryError, Row, StageHook, Steps
-from stoker_worker.engine.speed import Speed, recorder_of
-from stoker_worker.engine.warm import hot_shapes, warm_up
+from stoker_worker.engine.rows.arguments import batch_key
+from stoker_worker.engine.rows.batch import run_batch
+from stoker_worker.engine.speed import switches
+from stoker_worker.engine.speed.speed import Speed, recorder_of
+from stoker_worker.engine.start.folders import family_in
+from stoker_worker.engine.start.memory import forget_peak, peak_bytes
+from stoker_worker.engine.start.parking import ParkingPlace
+from stoker_worker.engine.start.pipeline import Loaded, Model, load_pipeline
+from stoker_worker.engine.start.warm import hot_shapes, warm_up
 
 
 class DiffusersEngine:

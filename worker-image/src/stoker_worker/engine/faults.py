@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.pipeline import without_paths
 from stoker_worker.engine.protocol import EngineError, FatalEngineError, OutOfMemoryError, RefusedError
+from stoker_worker.engine.start.pipeline import without_paths
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.memory import Precision, overdraft
-from stoker_worker.engine.importing import Libraries
 from stoker_worker.engine.protocol import FatalEngineError
-from stoker_worker.engine.weights import Component, Weights, needed_bytes
+from stoker_worker.engine.start.importing import Libraries
+from stoker_worker.engine.start.weights import Component, Weights, needed_bytes
 
 
 def refuse_overdraft(weights: Weights, budget: int | None, libraries: Libraries, device: str, dtype: Any) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from stoker_worker.engine.calls import Blank, Call, Forward, taken_apart
+from stoker_worker.engine.speed.calls import Blank, Call, Forward, taken_apart
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.host import free_bytes
-from stoker_worker.engine.memory import tensors
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start.host import free_bytes
+from stoker_worker.engine.start.memory import tensors
 
 log = logging.getLogger(__name__)
 

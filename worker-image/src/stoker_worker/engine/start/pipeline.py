@@ -10,13 +10,13 @@ from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.shapes import Shape
 from stoker_worker.engine.families import Family
-from stoker_worker.engine.host import free_bytes
-from stoker_worker.engine.importing import Libraries, collection_paused, import_libraries
-from stoker_worker.engine.loading import family_in, find_model
-from stoker_worker.engine.memory import held_bytes, refuse_overdraft
-from stoker_worker.engine.prefetch import Prefetch
 from stoker_worker.engine.protocol import FatalEngineError, Footprint, StageHook
-from stoker_worker.engine.weights import Weights, find_weights
+from stoker_worker.engine.start.folders import family_in, find_model
+from stoker_worker.engine.start.host import free_bytes
+from stoker_worker.engine.start.importing import Libraries, collection_paused, import_libraries
+from stoker_worker.engine.start.memory import held_bytes, refuse_overdraft
+from stoker_worker.engine.start.prefetch import Prefetch
+from stoker_worker.engine.start.weights import Weights, find_weights
 
 _CARD = Path("/dev/nvidiactl")
 """There where the NVIDIA driver is: tells of a card before torch is imported."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stoker_worker.engine.arguments import arguments
-from stoker_worker.engine.attendance import Attendance
 from stoker_worker.engine.families import Family
-from stoker_worker.engine.pipeline import Loaded
-from stoker_worker.engine.pixels import pixels
-from stoker_worker.engine.prompts import tell_cuts
 from stoker_worker.engine.protocol import CancelledError, EngineError, Made, Row, Steps
+from stoker_worker.engine.rows.arguments import arguments
+from stoker_worker.engine.rows.attendance import Attendance
+from stoker_worker.engine.rows.pixels import pixels
+from stoker_worker.engine.rows.prompts import tell_cuts
+from stoker_worker.engine.start.pipeline import Loaded
 
 
 def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:

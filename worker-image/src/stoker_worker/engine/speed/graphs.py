@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from stoker_worker.engine.calls import Call, Forward, Weights, taken_apart
-from stoker_worker.engine.recording import Recorder, Recording
+from stoker_worker.engine.speed.calls import Call, Forward, Weights, taken_apart
+from stoker_worker.engine.speed.recording import Recorder, Recording
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine import switches
-from stoker_worker.engine.attention import preferring_cudnn
-from stoker_worker.engine.compile_cache import CompileCache, NoStore
-from stoker_worker.engine.compiling import Compiled, Store, prepare, twin
-from stoker_worker.engine.graphs import Graphs
-from stoker_worker.engine.pipeline import Loaded
-from stoker_worker.engine.precisions import Precisions
 from stoker_worker.engine.protocol import FatalEngineError
-from stoker_worker.engine.recording import CudaRecorder, Recorder
+from stoker_worker.engine.speed import switches
+from stoker_worker.engine.speed.attention import preferring_cudnn
+from stoker_worker.engine.speed.compile_cache import CompileCache, NoStore
+from stoker_worker.engine.speed.compiling import Compiled, Store, prepare, twin
+from stoker_worker.engine.speed.graphs import Graphs
+from stoker_worker.engine.speed.precisions import Precisions
+from stoker_worker.engine.speed.recording import CudaRecorder, Recorder
+from stoker_worker.engine.start.pipeline import Loaded
 
 log = logging.getLogger(__name__)
 

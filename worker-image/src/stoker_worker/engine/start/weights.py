@@ -9,8 +9,8 @@ from typing import Any
 
 from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.memory import Precision, weights_bytes
-from stoker_worker.engine.loading import INDEX
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start.folders import INDEX
 
 HALF = "fp16"
 """The variant with numbers of half the size, as model hubs name it."""
