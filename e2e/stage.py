@@ -13,7 +13,7 @@ from e2e.progress import step
 
 CLUSTER = "STOKER_SCENARIOS"
 """The variable that tells pytest of the prepared cluster."""
-IMAGES = ("operator", "orchestrator", "worker", "worker-stub", "tiny-models")
+IMAGES = ("operator", "orchestrator", "worker", "worker-stub", "models")
 
 
 class NoStageError(Exception):

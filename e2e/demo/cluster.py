@@ -8,7 +8,8 @@ from pathlib import Path
 
 from e2e.cluster import binaries, kind
 from e2e.commands import CommandError
-from e2e.demo.jobs import MODELS, DemoError, send_by_name, send_three, wait_until_warm
+from e2e.demo.jobs import FIELDS, MODELS, DemoError, send_by_name, send_three, wait_until_warm
+from e2e.demo.pictures import check
 from e2e.demo.story import Story
 from e2e.progress import step
 from e2e.release import Release, image_values, install, merged
@@ -16,7 +17,7 @@ from e2e.stage import prepare
 
 NAME = "stoker-demo"
 NODE_PORT = 30935
-IMAGES = ("operator", "orchestrator", "worker", "tiny-models")
+IMAGES = ("operator", "orchestrator", "worker", "models")
 CONFIG = Path(__file__).with_name("aiModels.json")
 BY_HAND = Path(__file__).with_name("by-hand.yaml")
 WARM_SECONDS = 300
@@ -47,11 +48,11 @@ def _show(story: Story, output: Path) -> None:
         release = install(stage.cluster, "stoker", NODE_PORT, _values(stage.images))
     release.kubectl("apply", "--filename", str(BY_HAND))
     with step("Waiting until two of the config's models are warm"):
-        wait_until_warm(release.url, {MODELS["text-to-image"], MODELS["image-to-image"]}, WARM_SECONDS)
+        wait_until_warm(release.url, {"text-to-image", "image-to-image"}, WARM_SECONDS)
     with step("Waiting until the hand-written resource is warm"):
         release.kubectl("wait", "smd/by-hand", "--for=condition=Warm", f"--timeout={WARM_SECONDS}s")
     story.heading("One job for each pipeline; image-to-video is cold, so its job starts the worker")
-    for result in send_three(release.url, output, MODELS):
+    for result in check(send_three(release.url, output)):
         story.tell(str(result))
     story.tell(str(send_by_name(release.url, "by-hand", "text-to-image", output / "by-hand")))
     story.heading("kubectl get smd")
@@ -65,15 +66,13 @@ def _values(references: Mapping[str, str]) -> dict[str, object]:
     worker = {
         "gpu": {"count": 0},
         "resources": {"cpu": "100m", "memory": "2Gi"},
-        "weights": {"image": {"reference": references["tiny-models"]}},
+        "weights": {"image": {"reference": references["models"]}},
     }
     return merged(image_values(references, "worker"), {"worker": worker, "models": json.loads(CONFIG.read_text())})
 
 
 def _next(release: Release) -> list[str]:
-    body = (
-        '{"model_id": "stoker/tiny-text-to-image", "prompt": "a green square", "width": 64, "height": 64, "num_inference_steps": 2}'
-    )
+    body = json.dumps(FIELDS["text-to-image"] | {"model_id": MODELS["text-to-image"], "prompt": "a green square on white"})
     return [
         f"export KUBECONFIG={release.cluster.kubeconfig} PATH={binaries.kubernetes()}:$PATH",
         f"kubectl --namespace {release.namespace} get smd --output wide",

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 BOUNDARY = "stoker-demo"
-MODELS = {pipeline: f"stoker/tiny-{pipeline}" for pipeline in ("text-to-image", "image-to-image", "image-to-video")}
+MODELS = {"text-to-image": "stoker/shapes", "image-to-image": "stoker/shapes", "image-to-video": "stoker/shapes-clip"}
 """The demonstration's model of each pipeline."""
-PROMPT = "a red circle on a blue background"
 SIZE = 64
-_COMMON = {"num_inference_steps": 2, "seed": 7}
-_FIELDS: dict[str, dict[str, Any]] = {
-    "text-to-image": _COMMON | {"prompt": PROMPT, "width": SIZE, "height": SIZE},
-    "image-to-image": _COMMON | {"prompt": PROMPT, "strength": 0.6, "num_inference_steps": 4},
-    "image-to-video": _COMMON | {"width": SIZE, "height": SIZE, "fps": 4},
+_PROMPTED = {"num_inference_steps": 12, "guidance_scale": 3, "seed": 7}
+FIELDS: dict[str, dict[str, Any]] = {
+    "text-to-image": _PROMPTED | {"prompt": "a red circle on a blue background", "width": SIZE, "height": SIZE},
+    "image-to-image": _PROMPTED | {"prompt": "a yellow circle on a green background", "strength": 0.8},
+    "image-to-video": {"num_inference_steps": 12, "seed": 7, "width": SIZE, "height": SIZE, "fps": 4},
 }
+"""What the demonstration asks of each pipeline. The picture of the first is what the others begin with."""
 
 
 class DemoError(Exception):
@@ -44,34 +44,34 @@ class Result:
         return f"{self.pipeline:<16}{self.seconds:6.2f} s  {how}waited {self.queue_ms} ms  -> {self.file}"
 
 
-def capabilities(url: str) -> dict[str, bool]:
-    """The advertised models and whether each is warm; empty while nobody answers."""
+def warm_pipelines(url: str) -> set[str]:
+    """The pipelines whose model of the demonstration is advertised as warm; none while nobody answers."""
     try:
         with urllib.request.urlopen(f"{url}/capabilities", timeout=5) as answer:  # noqa: S310 - the demo's own URL
             document = json.load(answer)
     except (urllib.error.URLError, OSError, ValueError):
-        return {}
-    return {model["model_id"]: model["warm"] for each in document["capabilities"] for model in each["models"]}
+        return set()
+    told = [(each["pipeline"], model) for each in document["capabilities"] for model in each["models"]]
+    return {pipeline for pipeline, model in told if model["warm"] and model["model_id"] == MODELS.get(pipeline)}
 
 
-def wait_until_warm(url: str, models: set[str], seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
-    """Return once `models` are advertised as warm. Raises DemoError."""
+def wait_until_warm(url: str, pipelines: set[str], seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
+    """Return once the models of `pipelines` are advertised as warm. Raises DemoError."""
     deadline = time.monotonic() + seconds
-    while not models <= {model for model, warm in capabilities(url).items() if warm}:
+    while missing := pipelines - warm_pipelines(url):
         if time.monotonic() > deadline or not alive():
-            missing = models - {model for model, warm in capabilities(url).items() if warm}
             message = f"not warm after {seconds:.0f} s: {', '.join(sorted(missing))}"
             raise DemoError(message)
         time.sleep(0.2)
 
 
-def send_three(url: str, into: Path, models: dict[str, str]) -> list[Result]:
-    """One job for each pipeline, each fed with the picture before it; `models` maps pipelines to model ids."""
+def send_three(url: str, into: Path) -> list[Result]:
+    """One job for each pipeline; the picture of the first is what the others begin with."""
     into.mkdir(parents=True, exist_ok=True)
     picture = None
     results = []
-    for pipeline, model in models.items():
-        result = _send(url, pipeline, _FIELDS[pipeline] | {"model_id": model}, into / pipeline, picture)
+    for pipeline, model in MODELS.items():
+        result = _send(url, pipeline, FIELDS[pipeline] | {"model_id": model}, into / pipeline, picture)
         results.append(result)
         picture = picture or result.file.read_bytes()
     return results
@@ -79,7 +79,7 @@ def send_three(url: str, into: Path, models: dict[str, str]) -> list[Result]:
 
 def send_by_name(url: str, name: str, pipeline: str, stem: Path) -> Result:
     """One text-to-image job to the model whose resource is called `name`; the result is stored as `stem` with its suffix."""
-    return _send(f"{url}/models/{name}", pipeline, _FIELDS[pipeline], stem, None)
+    return _send(f"{url}/models/{name}", pipeline, FIELDS[pipeline], stem, None)
 
 
 def _send(url: str, pipeline: str, fields: dict[str, Any], stem: Path, image: bytes | None) -> Result:

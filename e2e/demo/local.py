@@ -1,15 +1,17 @@
 """``make demo-local``: Stoker on this host without containers. Workers are child processes of the orchestrator."""
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from e2e.commands import CommandError
-from e2e.demo.jobs import MODELS, DemoError, send_three, wait_until_warm
+from e2e.demo.jobs import FIELDS, DemoError, send_three, wait_until_warm
+from e2e.demo.pictures import check
 from e2e.demo.story import Story
-from e2e.images.tiny_models import tiny_models
+from e2e.images.models import model_folder
 from e2e.progress import step
 
 CONFIG = Path(__file__).with_name("aiModels.json")
@@ -34,16 +36,15 @@ def main() -> int:
 
 def _show(story: Story, output: Path, port: int, *, keep: bool) -> None:
     story.heading("Stoker on one host: an orchestrator, and one process for each model")
-    models_dir = tiny_models()
+    models_dir = model_folder()
     url = f"http://127.0.0.1:{port}"
     with step("Starting the orchestrator from e2e/demo/aiModels.json"):
         orchestrator = _start(models_dir, port, output)
     try:
         with step("Waiting until two models are warm in /capabilities"):
-            warm = {MODELS["text-to-image"], MODELS["image-to-image"]}
-            wait_until_warm(url, warm, WARM_SECONDS, lambda: orchestrator.poll() is None)
+            wait_until_warm(url, {"text-to-image", "image-to-image"}, WARM_SECONDS, lambda: orchestrator.poll() is None)
         story.heading("One job for each pipeline; image-to-video is cold, so its job starts the worker")
-        for result in send_three(url, output, MODELS):
+        for result in check(send_three(url, output)):
             story.tell(str(result))
         _end(story, url, keep=keep)
         if keep:
@@ -57,7 +58,7 @@ def _show(story: Story, output: Path, port: int, *, keep: bool) -> None:
 
 def _end(story: Story, url: str, *, keep: bool) -> None:
     again = [] if keep else ["make demo-local KEEP=1          # the same, and stay up for the commands below"]
-    body = '{"prompt": "a green square", "width": 64, "height": 64, "num_inference_steps": 2}'
+    body = json.dumps(FIELDS["text-to-image"] | {"prompt": "a green square on a white background"})
     story.end(
         [
             *again,

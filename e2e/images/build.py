@@ -8,7 +8,7 @@ from e2e.cache import ROOT, cache_dir, content_key
 from e2e.cluster.engine import Engine
 from e2e.commands import CommandError
 from e2e.images.base import base_image, compiler_image, once
-from e2e.images.tiny_models import RECIPE, tiny_models
+from e2e.images.models import RECIPES, model_folder
 
 REGISTRY = "stoker.dev"
 """First part of the images' names. No registry has them: they are loaded into clusters."""
@@ -49,7 +49,7 @@ _PROGRAMS = {
     "worker": _Program("worker-image", "worker", environment=True),
     "worker-stub": _Program("worker-image", "worker-stub"),
 }
-NAMES = (*_PROGRAMS, "tiny-models")
+NAMES = (*_PROGRAMS, "models")
 """The images that there are."""
 
 
@@ -58,7 +58,7 @@ def build(engine: Engine, *names: str) -> dict[str, str]:
     if unknown := [name for name in names if name not in NAMES]:
         message = f"there is no image {', '.join(unknown)}; there are {', '.join(NAMES)}"
         raise CommandError(message)
-    return {name: _tiny_models(engine) if name == "tiny-models" else _program(engine, name) for name in names}
+    return {name: _models(engine) if name == "models" else _program(engine, name) for name in names}
 
 
 def _program(engine: Engine, name: str) -> str:
@@ -102,13 +102,13 @@ def _build(engine: Engine, name: str, reference: str, settings: dict[str, str], 
     )
 
 
-def _tiny_models(engine: Engine) -> str:
-    """The tiny random-weight models at the root of an image, to be mounted as a volume."""
-    reference = f"{REGISTRY}/tiny-models:{content_key(RECIPE)}"
+def _models(engine: Engine) -> str:
+    """The project's own models at the root of an image, to be mounted as a volume."""
+    reference = f"{REGISTRY}/models:{content_key(*RECIPES)}"
 
     def make() -> None:
         recipe = "FROM scratch\nCOPY . /\n"
-        engine.docker("build", "--tag", reference, "--file", "-", str(tiny_models()), text_in=recipe, log=_log("tiny-models"))
+        engine.docker("build", "--tag", reference, "--file", "-", str(model_folder()), text_in=recipe, log=_log("models"))
 
     return once(engine, reference, f"Building {reference}", make)
 

@@ -40,7 +40,7 @@ def stub(stage: Stage) -> Release:
 def real(stage: Stage, stub: Release) -> Release:
     """A release whose workers run the tiny pipelines with diffusers; it uses the CRDs that `stub` installed."""
     assert exists(stub.cluster, "crd", RESOURCES)
-    weights = {"image": {"reference": stage.images["tiny-models"]}}
+    weights = {"image": {"reference": stage.images["models"]}}
     resources = {"cpu": "100m", "memory": "2Gi"}
     values = {"crds": {"install": False}, "worker": {"gpu": {"count": 0}, "resources": resources, "weights": weights}}
     return _without_models(install(stage.cluster, "real", 30936, merged(image_values(stage.images, "worker"), values)))

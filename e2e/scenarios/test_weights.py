@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from e2e.images.tiny_models import tiny_models
+from e2e.images.models import model_folder
 from e2e.release import RESOURCES, Release
 from e2e.scenarios.resources import JOB, condition, model_deployment
 from tests.support.waiting import eventually
@@ -23,7 +23,9 @@ def claim(real: Release) -> Iterator[str]:
     real.kubectl("wait", f"pvc/{CLAIM}", "--for=jsonpath={.status.phase}=Bound", "--timeout=60s")
     cluster = real.cluster
     volume = json.loads(cluster.kubectl("get", "pv", "--output", "json"))["items"][0]["spec"]["hostPath"]["path"]
-    cluster.engine.docker("cp", f"{tiny_models()}/.", f"{cluster.node}:/opt/models")  # which cannot see what is mounted in the node
+    cluster.engine.docker(
+        "cp", f"{model_folder()}/.", f"{cluster.node}:/opt/models"
+    )  # which cannot see what is mounted in the node
     cluster.engine.docker("exec", cluster.node, "mkdir", "--parents", volume)
     cluster.engine.docker("exec", cluster.node, "cp", "--recursive", "/opt/models/.", volume)
     yield CLAIM

@@ -106,7 +106,7 @@ def test_two_that_want_an_image_at_the_same_time_make_it_once(docker: Docker, cl
 def test_a_change_renames_the_images_that_it_goes_into_and_no_other(
     docker: Docker, clone: Path, changed: str, names: set[str]
 ) -> None:
-    programs = [name for name in images.NAMES if name != "tiny-models"]
+    programs = [name for name in images.NAMES if name != "models"]
     before = images.build(docker, *programs)
 
     change(clone / changed)
