@@ -38,4 +38,4 @@ def _frames(file: Path) -> list[Pixels]:
     if file.suffix == ".png":
         return [np.asarray(Image.open(file).convert("RGB"))]
     with av.open(str(file)) as clip:
-        return [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in clip.decode(video=0)]
