@@ -6,10 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 from PIL import Image
-from tools.shapes.judge import Pixels, centre_of, seen
-from tools.shapes.world import Subject
 
 from e2e.demo.jobs import DemoError, Result
+from tools.shapes.judge import Pixels, centre_of, seen
+from tools.shapes.world import Subject
 
 _ASKED = {
     "text-to-image": Subject("circle", "red", "blue"),
