@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 LOAD_SECONDS = 0.5
 AT_MOST = {"overhead_p95_s": 0.5}
-_LOADED = "the model is loaded"
+_LOADED = "the worker is ready"
 
 
 class Births:
