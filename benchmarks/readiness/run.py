@@ -47,6 +47,8 @@ def _measure(release: Release) -> dict[str, float]:
             for number in range(ROUNDS):
                 _flip(release, seen, told, delete=number < DELETIONS)
                 say(f"  round {number + 1} of {ROUNDS}")
+    for words, count in jobs.failed.items():
+        say(f"  {count} jobs failed: {words}")
     coming, going = (_delays_ms(seen, told, up=up) for up in (True, False))
     return {
         "in_p95_ms": rounded(quantile(coming, 0.95)),

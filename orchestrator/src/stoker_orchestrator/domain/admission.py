@@ -50,7 +50,7 @@ def admit(
     endpoint = None if paused or (line and not ask.again) else choose(registry.endpoints_of(model.name), ask.cost, ask.excluded)
     if endpoint is not None:
         return endpoint
-    others = [each for each in registry.endpoints_of(model.name) if each.id not in ask.excluded]
+    others = [each for each in registry.endpoints_of(model.name) if each.recovered or each.id not in ask.excluded]
     refusal = _hopeless(registry, model, others) or (None if ask.again else _crowded(registry, model, line, ask, limits))
     return refusal or Hold(wake=not any(each.coming for each in others))
 

@@ -126,6 +126,8 @@ class Endpoint:
     ahead: bool = False
     """It has said itself that it is ready, before its fleet did."""
     ejected: bool = False
+    recovered: bool = False
+    """It was ejected, answers again and has lost no job since: a job that it lost before may meet it once more."""
     leaving: Leaving = Leaving.STAYS
 
     @property

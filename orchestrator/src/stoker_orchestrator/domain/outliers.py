@@ -97,6 +97,7 @@ class Outliers:
         """The endpoint lost a job, or failed at it in a way that is its own fault."""
         record = self._record(endpoint)
         record.failures += 1
+        endpoint.recovered = False
         return [self._eject(record, "failures")] if record.failures >= FAILURES and not endpoint.ejected else []
 
     def know(self, endpoint: Endpoint) -> None:
@@ -130,7 +131,8 @@ class Outliers:
             return []
         record.misses = 0
         if record.endpoint.ejected:
-            record.endpoint.ejected, record.failures, record.tries, record.moved_at = False, 0, 0, now
+            record.endpoint.ejected, record.endpoint.recovered = False, True
+            record.failures, record.tries, record.moved_at = 0, 0, now
             del self._ejected[identity]
             return [Readmitted(record.endpoint)]
         if steps is None or not record.endpoint.in_flight:
@@ -156,7 +158,7 @@ class Outliers:
         return [self._eject(record, "silent")] if record.misses >= FAILURES else []
 
     def _eject(self, record: _Record, reason: str) -> Ejected:
-        record.endpoint.ejected, record.tries = True, 0
+        record.endpoint.ejected, record.endpoint.recovered, record.tries = True, False, 0
         self._ejected[record.endpoint.id] = record.endpoint
         return Ejected(record.endpoint, reason)
 

@@ -12,7 +12,7 @@ from stoker_orchestrator.domain.admission import Hold, Limits, Refusal, admit, r
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask, Line
 from stoker_orchestrator.domain.load import NOBODY, Crowd, Load
-from stoker_orchestrator.domain.model import Endpoint, Model
+from stoker_orchestrator.domain.model import Endpoint, EndpointState, Model
 from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Pulse, Readmitted
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.router import choose
@@ -161,7 +161,8 @@ class Switchboard:
 
     def apply(self, event: FleetEvent, now: float) -> list[Effect]:
         """The fleet changed."""
-        known = self.registry.endpoint(event.id) if isinstance(event, EndpointGone) else None
+        known = self.registry.endpoint(event.id) if isinstance(event, EndpointGone | EndpointSeen) else None
+        was = known.state if known is not None else None
         self.registry.apply(event, now)
         if self.told is not None and isinstance(event, EndpointSeen):
             self.told.show(self.registry.endpoint(event.id), now)
@@ -169,7 +170,9 @@ class Switchboard:
             case EndpointGone(identity):
                 self.outliers.gone(identity)
                 return self.look(known.model, now) if known is not None else []
-            case EndpointSeen():
+            case EndpointSeen(identity):
+                if known is not None and known.ejected and was is not EndpointState.READY and event.state is EndpointState.READY:
+                    return self._judged(self.outliers.answered(identity, None, now), now)  # whoever asked it, it has answered
                 return self.look(event.model, now)
             case ModelSeen(model):
                 return self.look(model.name, now)
