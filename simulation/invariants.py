@@ -109,7 +109,7 @@ class Checker:
             violate(f"job {job.number} of {task.model.name} goes to {endpoint.id}, which is not able to serve it")
         if owner.board.registry.endpoint(endpoint.id) is not endpoint:
             violate(f"job {job.number} goes to {endpoint.id}, which is not there as far as told")
-        if endpoint.id in task.lost:
+        if endpoint.id in task.lost and not endpoint.recovered:
             violate(f"job {job.number} meets {endpoint.id} again, which it was lost on")
         if len(task.lost) >= WORKERS:
             violate(f"job {job.number} is walked to a third worker")
@@ -214,7 +214,7 @@ class Checker:
         if not free:
             return
         for waiting in line:
-            could = next((endpoint for endpoint in free if endpoint.id not in waiting.ask.excluded), None)
+            could = next((endpoint for endpoint in free if endpoint.recovered or endpoint.id not in waiting.ask.excluded), None)
             if could is not None:
                 violate(f"a job waits for {name} beside {could.id}, which is free")
 

@@ -28,7 +28,7 @@ def first_violation() -> str:
 
 def least_loaded(endpoints: Iterable[Endpoint], _cost: float, excluded: Any = ()) -> Endpoint | None:
     """A router that looks at no capacity."""
-    serving = [each for each in endpoints if each.serving and each.id not in excluded]
+    serving = [each for each in endpoints if each.serving and (each.recovered or each.id not in excluded)]
     return min(serving, key=lambda each: each.in_flight, default=None)
 
 
