@@ -160,10 +160,13 @@ class Peers:
                     self._link.follow(leader)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._group is not None:
-            self._group.create_task(work)
-        else:
-            work.close()
+        try:
+            if self._group is not None:
+                self._group.create_task(work)
+                return
+        except RuntimeError:
+            log.debug("nothing begins any more: this process ends")
+        work.close()
 
     async def _call(self, call: Call) -> None:
         try:
