@@ -17,19 +17,11 @@ from stoker_contracts.jobs import Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.encoding.png import encode_png
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.protocol import Made, Row
+from stoker_worker.engine.protocol import Made, Row, Unheard
 from stoker_worker.engine.speed.attention import order
 from stoker_worker.engine.start.pipeline import Model
 
 Pixels = NDArray[np.uint8]
-
-
-class Unheard:
-    """Nobody leaves."""
-
-    def stepped(self) -> frozenset[int]:
-        """All rows go on."""
-        return frozenset()
 
 
 class StockOrder:

@@ -25,9 +25,9 @@ from benchmarks.processes import BenchmarkError, cpu_seconds
 from benchmarks.result import compare, print_result, quantile, rounded, say
 from benchmarks.worker.encoding import png_vs_pillow, upload_ms
 from benchmarks.worker.scheduling import scheduling
-from benchmarks.worker.start import first_picture_vs_parts, subject
-from benchmarks.worker.started import started, tiny_models
-from e2e.cache import ROOT
+from benchmarks.worker.start import SHAPES, Subject, first_picture_vs_parts
+from benchmarks.worker.started import started
+from e2e.images.models import model_folder
 from stoker_contracts.pipelines import FACTS, Pipeline
 
 CALLS = 12
@@ -136,9 +136,10 @@ def main() -> int:
     argparse.ArgumentParser(prog="make bench-worker", description=__doc__).parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="bench-worker-") as scratch:
+            models = model_folder()
             stub = starts(Path(scratch))
-            first = first_picture_vs_parts(subject(ROOT / "worker-image/models", tiny_models(), JOB | SQUARE), Path(scratch))
-            seconds, probes = calls(tiny_models(), Path(scratch))
+            first = first_picture_vs_parts(Subject(models, SHAPES, JOB | SQUARE), Path(scratch))
+            seconds, probes = calls(models, Path(scratch))
         crowd = scheduling()
         png, uploads = png_vs_pillow(), upload_ms()
     except BenchmarkError as error:

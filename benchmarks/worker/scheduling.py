@@ -15,7 +15,7 @@ from stoker_contracts.jobs import TextToImage
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import Rules, Scheduler
 from stoker_worker.domain.row_limits import TRIALS
-from stoker_worker.engine.protocol import FatalEngineError, Row, Task
+from stoker_worker.engine.protocol import FatalEngineError, Row, Task, Unheard
 from stoker_worker.engine.stub import StubEngine, StubScript
 
 STEP_SECONDS = 0.004
@@ -54,14 +54,6 @@ class Card(StubEngine):
         """Seconds of a step, by the size of its pictures."""
         share = next(kind.share for kind in KINDS if kind.side == getattr(rows[0].job, "width", 0)) if rows else 0.0
         return STEP_SECONDS * (1 + share * (len(rows) - 1))
-
-
-class Unheard:
-    """Steps of a run that nobody can cancel."""
-
-    def stepped(self) -> frozenset[int]:
-        """Nobody leaves."""
-        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,11 @@ import httpx2
 from benchmarks.processes import BenchmarkError
 from benchmarks.worker.started import ONE_THREAD, started
 from stoker_contracts.pipelines import FACTS, Pipeline
-from stoker_worker.engine.protocol import FatalEngineError
 from stoker_worker.engine.start.folders import INDEX, find_model
 
 ROUNDS = 3
 SHAPES = "stoker/shapes"
-"""The model that the worker's image brings."""
+"""A small trained model."""
 _PART_SECONDS = 120
 _PARTS = """
 import json, sys, time
@@ -45,15 +44,6 @@ class Subject:
     models: Path
     model_id: str
     job: Mapping[str, Any]
-
-
-def subject(own: Path, tiny: Path, job: Mapping[str, Any]) -> Subject:
-    """The worker's own model where `own` has it, else the tiny one in the folder `tiny`."""
-    try:
-        find_model(own, SHAPES)
-    except FatalEngineError:
-        return Subject(tiny, f"stoker/tiny-{Pipeline.TEXT_TO_IMAGE.value}", job)
-    return Subject(own, SHAPES, job)
 
 
 def first_picture_vs_parts(subject: Subject, scratch: Path) -> dict[str, float]:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import BenchmarkError, free_port
-from e2e.cache import ROOT, content_key, made
-from e2e.commands import run
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _LOAD_SECONDS = 90.0
@@ -68,13 +66,3 @@ def started(folder: Path, **settings: str) -> Iterator[Worker]:
     finally:
         process.kill()
         process.wait()
-
-
-def tiny_models() -> Path:
-    """The tiny random models, made once for each version of the code that makes them."""
-    source = ROOT / "worker-image" / "src" / "stoker_worker" / "engine" / "tiny"
-
-    def write(folder: Path) -> None:
-        run(sys.executable, "-m", "stoker_worker.tiny", folder, env=ONE_THREAD, timeout=300)
-
-    return made("bench-tiny-models", content_key(source), write)

@@ -12,7 +12,7 @@ from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.protocol import CancelledError, FatalEngineError, Made, Row, Task
+from stoker_worker.engine.protocol import CancelledError, FatalEngineError, Made, Row, Task, Unheard
 from stoker_worker.engine.start.folders import find_model
 from stoker_worker.engine.start.pipeline import Model
 
@@ -28,13 +28,6 @@ JOBS: dict[Pipeline, Job] = {
     Pipeline.IMAGE_TO_IMAGE: ImageToImage(prompt="a red circle", num_inference_steps=4, strength=0.5),
     Pipeline.IMAGE_TO_VIDEO: ImageToVideo(width=64, height=64, num_inference_steps=1),
 }
-
-
-class Unhindered:
-    """Nothing stops the job."""
-
-    def stepped(self) -> frozenset[int]:
-        return frozenset()
 
 
 class StoppedAfter:
@@ -62,7 +55,7 @@ def run(engines: Engines, pipeline: Pipeline, seed: int = 1, **changes: Any) -> 
     """The pictures of a job, all of its rows after each other."""
     job = JOBS[pipeline].model_copy(update=changes)
     image = None if pipeline is Pipeline.TEXT_TO_IMAGE else PICTURE
-    rows = engines(FAMILY[pipeline], pipeline).run(Task(job, seed, image).rows(), Unhindered()).rows
+    rows = engines(FAMILY[pipeline], pipeline).run(Task(job, seed, image).rows(), Unheard()).rows
     return [picture for made in rows if isinstance(made, list) for picture in made]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
-from stoker_worker.engine.protocol import Made, Row
+from stoker_worker.engine.protocol import Made, Row, Unheard
 from tests.support.recorder import FakeRecorder
 
 if TYPE_CHECKING:
@@ -37,13 +37,6 @@ SD 1.5's pipeline hands its VAE a source of random numbers, which no recorded ca
 """
 
 
-class Unhindered:
-    """Nothing stops the job."""
-
-    def stepped(self) -> frozenset[int]:
-        return frozenset()
-
-
 def recording(engine: "DiffusersEngine", models: Path, device: FakeRecorder, *switches: str) -> "DiffusersEngine":
     """The same model once more, on a device that records."""
     from stoker_worker.engine.diffusers import DiffusersEngine  # noqa: PLC0415 - torch only where it is tested
@@ -62,7 +55,7 @@ def made_by(engine: "DiffusersEngine", pipeline: Pipeline, seed: int, **changes:
     words = {} if pipeline is Pipeline.IMAGE_TO_VIDEO else {"prompt": f"circle {seed}"}
     noise = np.random.default_rng(seed).integers(0, 255, (4, 8, 3), dtype=np.uint8)
     image = None if pipeline is Pipeline.TEXT_TO_IMAGE else Image.fromarray(noise).resize((64, 32))
-    (made,) = engine.run([Row(JOBS[pipeline].model_copy(update=words | changes), seed, image)], Unhindered()).rows
+    (made,) = engine.run([Row(JOBS[pipeline].model_copy(update=words | changes), seed, image)], Unheard()).rows
     assert isinstance(made, list)
     return made
 

@@ -9,7 +9,7 @@ import pytest
 from stoker_contracts.jobs import ImageToImage, ImageToVideo, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine.diffusers import DiffusersEngine
-from stoker_worker.engine.protocol import Made, Row
+from stoker_worker.engine.protocol import Made, Row, Unheard
 from stoker_worker.engine.start.pipeline import Model
 from tools.shapes import judge, world
 from tools.shapes.world import Place, Subject
@@ -25,16 +25,9 @@ RED_ON_BLUE = Subject("circle", "red", "blue")
 STILLS = (Subject("circle", "green", "orange"), Subject("square", "white", "purple"), Subject("triangle", "black", "yellow"))
 
 
-class Unhindered:
-    """Nothing stops the job."""
-
-    def stepped(self) -> frozenset[int]:
-        return frozenset()
-
-
 def made(engine: DiffusersEngine, *rows: Row) -> list[Made]:
     """What becomes of rows in one call."""
-    return [result for result in engine.run(rows, Unhindered()).rows if isinstance(result, list)]
+    return [result for result in engine.run(rows, Unheard()).rows if isinstance(result, list)]
 
 
 def engine(pipeline: Pipeline, name: str) -> DiffusersEngine:

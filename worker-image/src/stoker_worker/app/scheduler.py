@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stoker_contracts.jobs import ImageToVideo, TextToImage
 from stoker_contracts.worker import ExitReason, HealthState, Readiness
 from stoker_worker.app.desk import Desk, Ending, Turn
 from stoker_worker.app.metrics import Metrics
@@ -20,7 +19,7 @@ from stoker_worker.domain.cost import row_cost
 from stoker_worker.domain.lifecycle import Lifecycle
 from stoker_worker.domain.line import Refusal
 from stoker_worker.domain.watchdog import Progress, Watchdog
-from stoker_worker.engine.protocol import Engine, FatalEngineError, Output, Row, Task
+from stoker_worker.engine.protocol import Engine, FatalEngineError, Output, Task
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +156,7 @@ class Scheduler:
         """Take the job into the line, where the places of jobs whose time is over are free."""
         self._drop_late()
         row = turn.rows[0]
-        return self._desk.admit(turn, self._engine.key(row), row_cost(row.job, _size(row)))
+        return self._desk.admit(turn, self._engine.key(row), row_cost(row.job, row.size))
 
     def _leave(self, turn: Turn) -> None:
         """The caller is gone."""
@@ -193,10 +192,3 @@ class Scheduler:
             self.lost(FatalEngineError(ExitReason.ENGINE_FAILED, words))
         elif self._turns:
             self._look_later()
-
-
-def _size(row: Row) -> tuple[int, int]:
-    """Width and height of what is made."""
-    if isinstance(row.job, TextToImage | ImageToVideo):
-        return row.job.width, row.job.height
-    return row.image.size if row.image is not None else (1, 1)

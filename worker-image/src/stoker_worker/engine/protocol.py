@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from stoker_contracts.jobs import Job
+from stoker_contracts.jobs import ImageToVideo, Job, TextToImage
+from stoker_contracts.uploads import MIN_SIDE
 from stoker_contracts.worker import ExitReason, GpuInfo
 
 Pixels = NDArray[np.uint8]
@@ -69,6 +70,13 @@ class Row:
     seed: int
     image: Image | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of what is made: those that the job names, else its image's."""
+        if isinstance(self.job, TextToImage | ImageToVideo):
+            return self.job.width, self.job.height
+        return self.image.size if self.image is not None else (MIN_SIDE, MIN_SIDE)
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -109,6 +117,14 @@ class Steps(Protocol):
 
         The engine leaves them out from then on where it can. Raises CancelledError when no row has a caller.
         """
+
+
+class Unheard:
+    """The ear of a batch that nobody watches: no row has a caller who could leave."""
+
+    def stepped(self) -> frozenset[int]:
+        """All rows go on."""
+        return frozenset()
 
 
 class Engine(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stoker_contracts.jobs import ImageToVideo, Job, TextToImage
+from stoker_contracts.jobs import ImageToVideo, Job
 from stoker_contracts.worker import ExitReason, GpuInfo
 from stoker_worker.engine.protocol import (
     BrokenResultError,
@@ -98,7 +98,7 @@ class StubEngine:
 
     def key(self, row: Row) -> Hashable:
         """Rows of one size and as many steps run together."""
-        return _size(row), _steps(row)
+        return row.size, _steps(row)
 
     def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         """Walk through the steps at the scripted pace, leaving out the rows whose callers go."""
@@ -167,15 +167,9 @@ def _steps(row: Row) -> int:
 
 
 def _made(row: Row) -> Made:
-    width, height = _size(row)
+    width, height = row.size
     frames = FRAMES if isinstance(row.job, ImageToVideo) else 1
     return [_picture(row.job, row.seed + frame, width, height) for frame in range(frames)]
-
-
-def _size(row: Row) -> tuple[int, int]:
-    if isinstance(row.job, TextToImage | ImageToVideo):
-        return row.job.width, row.job.height
-    return row.image.size if row.image is not None else (64, 64)
 
 
 def _picture(job: Job, seed: int, width: int, height: int) -> Pixels:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from stoker_contracts.jobs import REQUESTS, ImageToImage, Job
 from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_worker.domain.shapes import Shape
-from stoker_worker.engine.protocol import EngineError, FatalEngineError, Outcome, Row, StageHook, Steps
+from stoker_worker.engine.protocol import EngineError, FatalEngineError, Outcome, Row, StageHook, Steps, Unheard
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +19,6 @@ _STEPS = 2
 """The first step prepares what the second one uses."""
 _UNNAMED = Shape(1024, 576)
 """The size of a job that names none."""
-
-
-class Unheard:
-    """Nobody waits for these rows, and nobody leaves."""
-
-    def stepped(self) -> frozenset[int]:
-        """All rows go on."""
-        return frozenset()
 
 
 def hot_shapes(asked: Sequence[Shape], device: str) -> Sequence[Shape]:
