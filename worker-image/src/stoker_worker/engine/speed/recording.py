@@ -1,5 +1,6 @@
 """What graphs need of a device: to record what a call launches, to launch it again at once, and to tell how long that takes."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -51,8 +52,7 @@ class CudaRecorder:
     def __init__(self, torch: Any) -> None:
         self.exclusive = threading.Lock()
         self._torch = torch
-        self._stream = torch.cuda.Stream()
-        self._pool = torch.cuda.graph_pool_handle()
+        self._begin_anew()
 
     def warm_up(self, body: Body) -> Any:
         """Run `body` on the recording stream, after and before all else."""
@@ -64,11 +64,45 @@ class CudaRecorder:
         return result
 
     def record(self, body: Body) -> tuple[Recording, Any]:
-        """Record `body`. ``thread_local``: other threads may go on allocating memory meanwhile."""
-        graph = self._torch.cuda.CUDAGraph()
-        with self._torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-            result = body()
+        """Record `body`. ``thread_local``: other threads may go on allocating memory meanwhile.
+
+        Not by ``torch.cuda.graph``: where a recording fails, that leaves the thread on the recording stream.
+        """
+        cuda = self._torch.cuda
+        graph = cuda.CUDAGraph()
+        cuda.synchronize()
+        cuda.empty_cache()
+        with cuda.stream(self._stream):
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                result = body()
+                graph.capture_end()
+            except BaseException:
+                self._give_up(graph)
+                raise
         return graph, result
+
+    def _give_up(self, graph: Any) -> None:
+        """End a recording that failed, and leave stream, memory and random numbers fit for the next one.
+
+        Once something that cannot be recorded was asked for, ending the recording fails as well (CUDA, "prohibited and unhandled
+        operations"), and torch then leaves its allocator and its random numbers in the middle of it.
+        """
+        with contextlib.suppress(RuntimeError):
+            graph.capture_end()
+            return
+        with contextlib.suppress(RuntimeError):
+            self._torch._C._cuda_endAllocateToPool(self._torch.cuda.current_device(), self._pool)  # noqa: SLF001 - the only way
+        self._begin_anew()
+        healing = self._torch.cuda.CUDAGraph()
+        with self._torch.cuda.stream(self._stream):
+            healing.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            self._torch.zeros(1, device="cuda")
+            healing.capture_end()
+
+    def _begin_anew(self) -> None:
+        self._stream = self._torch.cuda.Stream()
+        self._pool = self._torch.cuda.graph_pool_handle()
 
     def took(self, body: Body) -> Took:
         """By the host's clock between two moments at which the device is idle: that is what a caller waits."""
