@@ -94,7 +94,7 @@ def _fresh_compiler() -> Iterator[None]:
 
 
 def speed_of(denoiser: Denoiser, backend: Backend, recorder: FakeRecorder | None = None) -> Speed:
-    loaded = Loaded(SimpleNamespace(unet=denoiser), torch, "cpu", frozenset(), Footprint())
+    loaded = Loaded(SimpleNamespace(unet=denoiser, components={"unet": denoiser}), torch, "cpu", frozenset(), Footprint())
     speed = Speed(loaded, frozenset({"compile"}), recorder, backend=backend)
     speed.apply()
     return speed

@@ -16,6 +16,7 @@ class Precisions:
         self._torch = torch
         self._module = module
         self._moved = module.to
+        self._parameters = list(module.parameters())
         self._made: dict[Any, list[Any]] = {}
         module.to = self._to
 
@@ -35,9 +36,9 @@ class Precisions:
             return self._moved(*positional, **named)
         if wanted == self._module.dtype:
             return self._module
-        self._made[self._module.dtype] = [parameter.data for parameter in self._module.parameters()]
+        self._made[self._module.dtype] = [parameter.data for parameter in self._parameters]
         if wanted not in self._made:
             return self._moved(dtype=wanted)
-        for parameter, data in zip(self._module.parameters(), self._made[wanted], strict=True):
+        for parameter, data in zip(self._parameters, self._made[wanted], strict=True):
             parameter.data = data
         return self._module

@@ -17,6 +17,7 @@ from stoker_worker.engine.speed.compiling import Compiled, Store, prepare, twin
 from stoker_worker.engine.speed.graphs import Graphs
 from stoker_worker.engine.speed.precisions import Precisions
 from stoker_worker.engine.speed.recording import CudaRecorder, Recorder
+from stoker_worker.engine.speed.settled import settle
 from stoker_worker.engine.start.pipeline import Loaded
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Speed:
     def apply(self) -> None:
         """Put every switch in force. Raises FatalEngineError in words when one cannot be."""
         switches.check(self._names, self._place())
+        settle(self._torch, self._loaded.pipe)
         if switches.CUDNN_ATTENTION in self._names:
             self._life.enter_context(preferring_cudnn(self._torch))
         if switches.CHANNELS_LAST in self._names:
