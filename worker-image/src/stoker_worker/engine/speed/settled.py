@@ -44,6 +44,7 @@ def _weight(slot: _Slot) -> Any:
 
 def _answering(thing: Any, **answers: property) -> None:
     """Give `thing` a class of its own, called like its own class, with these answers."""
-    kind = type(thing)
+    kind: Any = type(thing)
+    metaclass: Any = type(kind)
     named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    thing.__class__ = type(kind)(kind.__name__, (kind,), named | answers)
+    thing.__class__ = metaclass(kind.__name__, (kind,), named | answers)
