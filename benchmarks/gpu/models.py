@@ -34,6 +34,7 @@ class Stage:
     folder: Path
     seconds: float
     rounds: int
+    video_steps: int = 25
 
     @property
     def true_size(self) -> bool:

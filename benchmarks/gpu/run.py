@@ -32,7 +32,11 @@ class Part:
 
 PARTS = {
     "where": Part("where:where", 600, {}),
-    "latency": Part("pictures:latency", 300, {"sdxl_latency_vs_stock": 5, "sdxl_pipeline_vs_stock": 2.5, "sdxl_bit_identical": 1}),
+    "latency": Part(
+        "pictures:latency",
+        300,
+        {"sdxl_latency_vs_stock": 5, "sdxl_pipeline_vs_stock": 2.5, "sdxl_bit_identical": 1, "sdxl_lossless_psnr_db": 45},
+    ),
     "throughput": Part("pictures:throughput", 300, {"sdxl_throughput_vs_stock": 8, "sdxl_pictures_per_s": 60}),
     "weights": Part("others:weights", 240, {"weights_vs_stock": 4, "weights_gb_per_s": 15}),
     "video": Part(
@@ -42,6 +46,7 @@ PARTS = {
 }
 """Every part by its name, in the order in which they are run."""
 _CHILD = "--in-this-process"
+VIDEO_STEPS = 25
 _SHARE = 0.8
 """Share of a part's time after which it begins nothing new, so that it ends in time."""
 
@@ -82,6 +87,9 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(PARTS), help="only this part; may be repeated")
     parser.add_argument("--rehearse", action="store_true", help="tiny models on the CPU, to try the code")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of each comparison, at least {LEAST_ROUNDS}")
+    parser.add_argument(
+        "--video-steps", type=int, default=VIDEO_STEPS, help="steps of the video; fewer where the card is lent for minutes"
+    )
     parser.add_argument("--scratch", type=Path, help="folder with room for 12 GB of models; the system's for such by default")
     parser.add_argument(_CHILD, action="store_true", dest="here", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -105,7 +113,7 @@ def _measured(name: str, asked: argparse.Namespace, folder: Path) -> dict[str, A
 
 def _in_a_process(name: str, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.gpu.run", _CHILD, "--only", name, "--rounds", str(asked.rounds),
-               "--scratch", str(folder)]  # fmt: skip
+               "--video-steps", str(asked.video_steps), "--scratch", str(folder)]  # fmt: skip
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=PARTS[name].seconds, check=False, env=environment)
@@ -135,7 +143,7 @@ def _here(name: str, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     module, _, function = PARTS[name].place.partition(":")
     measure: Callable[[Stage], dict[str, Any]] = getattr(importlib.import_module(f"benchmarks.gpu.{module}"), function)
     rounds = 1 if asked.rehearse else max(LEAST_ROUNDS, asked.rounds)
-    found = measure(Stage(torch, device, folder, PARTS[name].seconds * _SHARE, rounds))
+    found = measure(Stage(torch, device, folder, PARTS[name].seconds * _SHARE, rounds, asked.video_steps))
     named = {"device": torch.cuda.get_device_name(), "torch": torch.__version__} if device == "cuda" else {}
     return named | found
 
