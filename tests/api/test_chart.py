@@ -27,11 +27,11 @@ LEVEL = "restricted"
 LOOPBACK = "127.0.0.1"
 INSTALLED: dict[str, Any] = {
     "models": [
-        {"pipeline": "text-to-image", "model_id": "org/warm", "warm": True},
+        {"pipeline": "text-to-image", "model_id": "org/warm", "warm": True, "optimization_flags": {"TORCH_COMPILE": True}},
         {"pipeline": "text-to-image", "model_id": "org/cold"},
         {"pipeline": "text-to-music", "model_id": "org/bad"},
     ],
-    "worker": {"engine": "stub", "gpu": {"count": 0}},
+    "worker": {"engine": "stub", "gpu": {"count": 0}, "compileCache": {"claim": {"name": "compiled"}}},
 }
 WARM, COLD = "t2i-org-warm", "t2i-org-cold"
 GET_MODEL = ("get", "modeldeployments.stoker.dev", "--namespace", NAMESPACE)
@@ -248,8 +248,9 @@ def test_the_orchestrator_advertises_and_wakes(lived_in: Lived) -> None:
 
 
 def test_worker_pods_are_admitted_where_restricted_is_enforced(lived_in: Lived) -> None:
-    workers = ("get", "pods", "--namespace", NAMESPACE, "--selector", f"stoker.dev/model-deployment={WARM}", "--output", "name")
-    assert eventually(lambda: lived_in.tier.kubectl(*workers), seconds=30)
+    workers = ("get", "pods", "--namespace", NAMESPACE, "--selector", f"stoker.dev/model-deployment={WARM}")
+    claims = ("--output", "jsonpath={.items[*].spec.volumes[*].persistentVolumeClaim.claimName}")
+    assert eventually(lambda: lived_in.tier.kubectl(*workers, *claims), seconds=30) == "compiled"
 
 
 def test_the_programs_were_refused_nothing(lived_in: Lived) -> None:

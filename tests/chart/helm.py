@@ -37,6 +37,7 @@ EVERYTHING: Mapping[str, Any] = {
         "gpu": {"count": 2, "resource": "amd.com/gpu"},
         "resources": {"cpu": 0.5, "memory": 8589934592},
         "weights": {"claim": {"name": "models", "path": "diffusion"}},
+        "compileCache": {"claim": {"name": "compiled", "path": "code"}, "sizeLimit": 1073741824},
         "env": {"WORKER_MAX_STEPS": "50"},
         "nodeSelector": {"gpu": "h100"},
         "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],

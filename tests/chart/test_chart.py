@@ -145,6 +145,8 @@ def test_the_operator_takes_the_settings_that_it_is_given(
     assert settings.namespace == NAMESPACE
     assert settings.worker.image == "stoker.dev/worker:0.1.0"
     assert settings.worker.env == values.get("worker", {}).get("env", {})
+    assert settings.worker.compile_cache.size_limit == ("1073741824" if values else "2Gi")
+    assert settings.worker.compile_cache.claim.name == ("compiled" if values else "")
 
 
 def test_the_models_come_out_as_they_went_in(helm: Helm) -> None:

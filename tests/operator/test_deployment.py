@@ -33,8 +33,11 @@ def expressions(**require: Any) -> list[list[tuple[str, str, str]]]:
     return [[(each["key"], each["operator"], ",".join(each["values"])) for each in term["matchExpressions"]] for term in terms]
 
 
-def test_the_pod_satisfies_pod_security_restricted() -> None:
-    spec, worker = pod(gpu={"count": 1}), container(gpu={"count": 1})
+@pytest.mark.parametrize("claim", ["", "cache"])
+def test_the_pod_satisfies_pod_security_restricted(claim: str) -> None:
+    defaults = {"compileCache": {"claim": {"name": claim}}}
+    spec = pod(defaults, gpu={"count": 1}, optimization={"compile": True})
+    (worker,) = spec["containers"]
 
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -82,7 +85,7 @@ def test_the_worker_is_told_everything_it_needs() -> None:
 
     assert told == {
         "PIPELINE": "text-to-image", "MODEL_ID": "org/m", "MODEL_DIR": "/models", "ENGINE": "diffusers", "CAPACITY": "3",
-        "PORT": "8000", "DRAIN_SECONDS": "90", "DEVICE": "cuda", "OPTIMIZATION": "compile",
+        "PORT": "8000", "DRAIN_SECONDS": "90", "DEVICE": "cuda", "OPTIMIZATION": "compile", "COMPILE_CACHE_DIR": "/compiled",
         "GPU_MEMORY_BUDGET_BYTES": str(24 * 2**30),
     }  # fmt: skip
 
@@ -142,6 +145,40 @@ def test_a_resources_weights_win_over_the_releases() -> None:
     assert [each for each in spec["volumes"] if each["name"] == "models"] == [
         {"name": "models", "image": {"reference": "w:1", "pullPolicy": "IfNotPresent"}}
     ]
+
+
+def for_compiled_code(spec: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    volumes, mounts = spec["volumes"], spec["containers"][0]["volumeMounts"]
+    return [each for each in volumes if each["name"] == "compiled"], [each for each in mounts if each["name"] == "compiled"]
+
+
+def test_compiled_code_outlives_the_container_within_a_bound() -> None:
+    volumes, mounts = for_compiled_code(pod({"compileCache": {"sizeLimit": "5Gi"}}, optimization={"compile": True}))
+
+    assert volumes == [{"name": "compiled", "emptyDir": {"sizeLimit": "5Gi"}}]
+    assert mounts == [{"name": "compiled", "mountPath": environment(optimization={"compile": True})["COMPILE_CACHE_DIR"]}]
+
+
+@pytest.mark.parametrize(("path", "above"), [("", ""), ("/code/sd/", "code/sd/")])
+def test_on_a_claim_each_model_has_a_folder_for_compiled_code_that_its_worker_may_write(path: str, above: str) -> None:
+    defaults = {"compileCache": {"claim": {"name": "cache", "path": path}}}
+    specs = [pod(defaults, modelId=model, optimization={"compile": True}) for model in ("org/m", "org/m", "org.m")]
+    folders = [for_compiled_code(spec)[1][0]["subPath"] for spec in specs]
+
+    assert for_compiled_code(specs[0])[0] == [{"name": "compiled", "persistentVolumeClaim": {"claimName": "cache"}}]
+    assert folders[0] == folders[1] != folders[2]
+    assert {folder.rpartition("/")[0] for folder in folders} == {above.rstrip("/")}
+    assert specs[0]["securityContext"]["fsGroup"] == specs[0]["securityContext"]["runAsUser"]
+
+
+@pytest.mark.parametrize("switches", [{}, {"compile": False}, {"bfloat16": True}])
+def test_a_worker_that_compiles_nothing_has_no_folder_for_compiled_code(switches: dict[str, bool]) -> None:
+    defaults = {"compileCache": {"claim": {"name": "cache"}}}
+    spec = pod(defaults, optimization=switches)
+
+    assert for_compiled_code(spec) == ([], [])
+    assert "COMPILE_CACHE_DIR" not in environment(defaults, optimization=switches)
+    assert "fsGroup" not in spec["securityContext"]
 
 
 def test_a_stopping_worker_may_finish_its_longest_job() -> None:

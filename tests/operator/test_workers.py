@@ -13,6 +13,10 @@ WEIGHTS_IMAGE = {"weights": {"image": {"reference": "registry.example/weights:1"
 WEIGHTS_CLAIM = {"weights": {"claim": {"name": "models", "path": "sdxl"}}}
 
 
+CACHE = made.release(compileCache={"claim": {"name": "cache", "path": "code"}})
+COMPILING = {"optimization": {"compile": True}}
+
+
 def judged(pod: dict[str, Any], **spec: Any) -> Worker:
     (worker,) = made.seen(pod, **spec).workers
     return worker
@@ -74,6 +78,32 @@ def test_a_folder_that_the_claim_does_not_have_is_missing_weights() -> None:
 
     assert worker.reason is Reason.WEIGHTS_MISSING
     assert "no folder sdxl" in worker.message
+
+
+@pytest.mark.parametrize(
+    ("message", "spec", "reason"),
+    [
+        ('persistentvolumeclaim "cache" not found', COMPILING, Reason.UNSCHEDULABLE),
+        ("pod has unbound immediate PersistentVolumeClaims", COMPILING, Reason.UNSCHEDULABLE),
+        ('persistentvolumeclaim "cache" not found', COMPILING | WEIGHTS_CLAIM, Reason.UNSCHEDULABLE),
+        ('persistentvolumeclaim "models" not found', COMPILING | WEIGHTS_CLAIM, Reason.WEIGHTS_MISSING),
+        ("pod has unbound immediate PersistentVolumeClaims", COMPILING | WEIGHTS_CLAIM, Reason.WEIGHTS_MISSING),
+        ('persistentvolumeclaim "models" not found', WEIGHTS_CLAIM, Reason.WEIGHTS_MISSING),
+    ],
+)
+def test_a_claim_for_compiled_code_is_not_taken_for_the_weights(message: str, spec: dict[str, Any], reason: Reason) -> None:
+    (worker,) = made.seen(made.unscheduled_pod(message), defaults=CACHE, **spec).workers
+
+    assert worker.reason is reason
+    assert ("the claim cache for compiled code" in worker.message) is (reason is Reason.UNSCHEDULABLE)
+
+
+def test_a_folder_for_compiled_code_that_cannot_be_made_is_not_taken_for_the_weights() -> None:
+    message = 'failed to create subPath directory for volumeMount "compiled" of container "worker"'
+    pod = made.pod_with(made.waiting("CreateContainerConfigError", message))
+    (worker,) = made.seen(pod, defaults=CACHE, **COMPILING, **WEIGHTS_CLAIM).workers
+
+    assert (worker.reason, message in worker.message) == (Reason.NOT_READY, True)
 
 
 def test_a_container_that_cannot_be_made_is_told_with_the_kubelets_reason() -> None:

@@ -53,6 +53,10 @@ class Rig:
     graphs: Graphs
     call: Forward
 
+    @property
+    def decided(self) -> dict[str, int]:
+        return {decision.value: times for decision, times in self.graphs.figures()["unet"].decided.items() if times}
+
     def eager(self, *positional: Any, **named: Any) -> Any:
         return self.part.forward(*positional, **named)
 
@@ -159,6 +163,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_is_told_once(caplog: pytest.L
 
     told = [record.getMessage() for record in caplog.records]
     assert told == ["unet of 2×8 is launched kernel by kernel: it cannot be recorded (CannotBeRecordedError)"]
+    assert rigged.decided == {"unrecordable": 1}
     assert not rigged.device.exclusive.locked()
 
 
@@ -178,7 +183,7 @@ def test_what_a_replay_does_not_reproduce_runs_as_it_is(caplog: pytest.LogCaptur
     for _ in range(3):
         rigged.call(noise(), torch.tensor(1))
 
-    assert rigged.graphs.count == 0
+    assert (rigged.graphs.count, rigged.decided) == (0, {"differs": 1})
     assert "a replay gives another result" in caplog.text
 
 
@@ -191,11 +196,11 @@ def test_values_that_are_no_numbers_are_reproduced_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("launch", "kernel", "why"),
-    [(1e-6, 1e-4, "busy all the time"), (1.02e-6, 1e-6, "a replay saves")],
+    ("launch", "kernel", "decision", "why"),
+    [(1e-6, 1e-4, "saturated", "busy all the time"), (1.02e-6, 1e-6, "no_gain", "a replay saves")],
 )
 def test_a_graph_that_saves_next_to_nothing_is_not_kept(
-    launch: float, kernel: float, why: str, caplog: pytest.LogCaptureFixture
+    launch: float, kernel: float, decision: str, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     rigged = rig(device=FakeRecorder(launch, kernel))
@@ -204,6 +209,7 @@ def test_a_graph_that_saves_next_to_nothing_is_not_kept(
 
     assert rigged.graphs.count == 0
     assert rigged.device.recorded <= 1
+    assert rigged.decided == {decision: 1}
     assert why in caplog.text
 
 
@@ -240,7 +246,7 @@ def test_moved_weights_are_recorded_anew_and_no_graph_reads_where_they_were() ->
         assert torch.equal(made, rigged.eager(noise(), torch.tensor(1)).sample)
 
     assert rigged.device.recorded == 3, "weights that move between all calls are not recorded for ever"
-    assert rigged.graphs.count == 0
+    assert (rigged.graphs.count, rigged.decided) == (0, {"replayed": 3, "moves": 1})
 
 
 def test_replaced_parameters_are_noticed() -> None:
@@ -286,7 +292,8 @@ def test_forgotten_graphs_give_their_place_back_part_by_part() -> None:
         rigged.call(noise(), torch.tensor(1))
         other(noise(), torch.tensor(1))
     rigged.graphs.forget("vae")
-    one = rigged.graphs.count
+    one = {part: figures.held for part, figures in rigged.graphs.figures().items()}
     rigged.graphs.forget()
 
-    assert (one, rigged.graphs.count) == (1, 0)
+    assert (one, rigged.graphs.count) == ({"unet": 1, "vae": 0}, 0)
+    assert rigged.decided == {"replayed": 1}, "what was decided stays decided"

@@ -47,6 +47,8 @@ PEER_PORT = 8936
 """Where an orchestrator is reached by the others of its release."""
 MODELS_MOUNT = "/models"
 """Where a worker pod finds its weights."""
+COMPILED_MOUNT = "/compiled"
+"""Where a worker pod keeps what it has compiled."""
 
 HEADER_REQUEST_ID = "Stoker-Request-Id"
 HEADER_MODEL = "Stoker-Model"

@@ -35,6 +35,8 @@ class Variable(StrEnum):
     GPU_MEMORY_BUDGET_BYTES = "GPU_MEMORY_BUDGET_BYTES"
     OPTIMIZATION = "OPTIMIZATION"
     """Comma list of switches, e.g. ``compile,bfloat16``."""
+    COMPILE_CACHE_DIR = "COMPILE_CACHE_DIR"
+    """Folder in which code that was compiled outlives the worker."""
     WARM_SHAPES = "WARM_SHAPES"
     """Comma list of ``WIDTHxHEIGHT`` or ``WIDTHxHEIGHTxROWS``: batches that are run once before the first job."""
     AUTH_TOKEN = "AUTH_TOKEN"  # noqa: S105 - the variable's name

@@ -93,6 +93,7 @@ priorityClassName: {{ . }}
   "gpuResource" $worker.gpu.resource
   "resources" $resources
   "weights" (default nil $worker.weights)
+  "compileCache" (dict "claim" $worker.compileCache.claim "sizeLimit" (toJson $worker.compileCache.sizeLimit | trimAll "\""))
   "env" $worker.env
   "nodeSelector" $worker.nodeSelector
   "tolerations" $worker.tolerations

@@ -4,11 +4,29 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from stoker_contracts.resources.model_deployment import ComputeResources, Gpu, ImageReference, Weights
+from stoker_contracts.resources.model_deployment import ComputeResources, Gpu, ImageReference, Quantity, Weights
 from stoker_contracts.resources.pod import PullSecret, Toleration
 from stoker_contracts.resources.schema import Wire
 
 _BOUNDARIES = "/:@"
+
+
+class CompileCacheClaim(Wire):
+    """A PersistentVolumeClaim of the same namespace that workers write; without a name there is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(default="", max_length=253)
+    path: str = Field(default="", max_length=512, description="The folder on the volume; empty: its root.")
+
+
+class CompileCache(Wire):
+    """Where workers with the switch ``compile`` keep compiled code: on a claim, or else in their pod, for as long as that lives."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    claim: CompileCacheClaim = Field(default_factory=CompileCacheClaim)
+    size_limit: Quantity = Field(default="2Gi", description="Of the pod's own folder; a pod that writes more is evicted.")
 
 
 class WorkerDefaults(Wire):
@@ -26,6 +44,7 @@ class WorkerDefaults(Wire):
     gpu_resource: str = Field(default="nvidia.com/gpu", min_length=1, description="The device plugin's resource.")
     resources: ComputeResources = Field(default_factory=ComputeResources)
     weights: Weights | None = None
+    compile_cache: CompileCache = Field(default_factory=CompileCache)
     env: dict[str, str] = Field(default_factory=dict)
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[Toleration] = Field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stoker_contracts.resources.model_deployment import ComputeResources, Gpu, ModelDeploymentSpec, Scaling, Weights
-from stoker_operator.domain.release import WorkerDefaults
+from stoker_operator.domain.release import CompileCacheClaim, WorkerDefaults
 
 
 class SpecError(Exception):
@@ -25,6 +25,17 @@ class Wanted:
     weights: Weights | None
     resources: ComputeResources
     replicas: int
+
+    @property
+    def compiles(self) -> bool:
+        """Whether workers compile code, which is worth keeping."""
+        return self.spec.optimization.get("compile", False)
+
+    @property
+    def compile_claim(self) -> CompileCacheClaim | None:
+        """The claim on which workers keep compiled code; None where they keep none, or keep it in their pods."""
+        claim = self.release.compile_cache.claim
+        return claim if self.compiles and claim.name else None
 
     @property
     def startable(self) -> bool:

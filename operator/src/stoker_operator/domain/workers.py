@@ -9,6 +9,7 @@ from stoker_contracts import names
 from stoker_contracts.resources.conditions import Reason
 from stoker_operator.domain.clock import earlier, seconds_since
 from stoker_operator.domain.farewell import bounded, farewell
+from stoker_operator.domain.manifests.compiled import VOLUME
 from stoker_operator.domain.wanted import Wanted
 
 Item = Mapping[str, Any]
@@ -107,13 +108,21 @@ def _asked_to_stop(metadata: Item) -> str:
 def _unscheduled(message: str, asked: Wanted) -> tuple[Reason, str]:
     told = bounded(message) or "the scheduler gave no reason"
     if "persistentvolumeclaim" in message.lower():
-        return Reason.WEIGHTS_MISSING, f"the claim with the weights cannot be used: {told}"
+        return _unusable_claim(message, told, asked)
     if f"Insufficient {asked.release.gpu_resource}" in message:
         cards = f"{asked.gpu.count} free {asked.release.gpu_resource}"
         return Reason.UNSCHEDULABLE, f"no node has {cards}: {told}"
     if asked.gpu.require is not None and "node affinity" in message:
         return Reason.UNSCHEDULABLE, f"no node has a GPU as gpu.require asks: {told}"
     return Reason.UNSCHEDULABLE, f"no node takes the worker: {told}"
+
+
+def _unusable_claim(message: str, told: str, asked: Wanted) -> tuple[Reason, str]:
+    """The scheduler names the claim, or says that there is one. In doubt it is the one that a worker cannot do without."""
+    compiled, weights = asked.compile_claim, asked.weights.claim if asked.weights else None
+    if compiled and (weights is None or (weights.name != compiled.name and f'"{compiled.name}"' in message)):
+        return Reason.UNSCHEDULABLE, f"the claim {compiled.name} for compiled code cannot be used: {told}"
+    return Reason.WEIGHTS_MISSING, f"the claim with the weights cannot be used: {told}"
 
 
 def _judge_container(container: Item, asked: Wanted, ready: Item) -> _Judgement:
@@ -146,7 +155,7 @@ def _waiting(waiting: Item, asked: Wanted) -> tuple[Reason, str]:
         return Reason.IMAGE_NOT_PULLABLE, f"the image {asked.image} cannot be pulled: {cause}"
     if reason in ("", "ContainerCreating", "PodInitializing"):
         return Reason.STARTING, _MAKING
-    if weights and weights.claim and "subpath" in message.lower():
+    if weights and weights.claim and "subpath" in message.lower() and f'"{VOLUME}"' not in message:
         return Reason.WEIGHTS_MISSING, f"the claim {weights.claim.name} has no folder {weights.claim.path}: {bounded(message)}"
     return Reason.NOT_READY, f"a worker's container cannot be made: {reason}: {bounded(message)}"
 

@@ -21,7 +21,7 @@ from stoker_orchestrator.app.job import Job
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.target import Target
 from stoker_orchestrator.app.timers import CoarseTimers
-from stoker_orchestrator.app.worker_errors import WorkerFullError, WorkerLeavingError
+from stoker_orchestrator.app.worker_errors import WorkerFullError, WorkerLateError, WorkerLeavingError
 from stoker_orchestrator.domain.admission import Refusal
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.retries import WORKERS, Quarantine, RetryBudget
@@ -117,7 +117,7 @@ class Attempts:
                 raise
             self._lost(job, target, course, error)
             course.excluded += (slot.endpoint.id,)
-        except _DeadlineError:
+        except (_DeadlineError, WorkerLateError):
             self._too_late(job)
         else:
             return True
@@ -135,7 +135,7 @@ class Attempts:
             if left is not None:
                 self._timers.start(slot, left, lambda: interruption.stop(_DeadlineError()))
             try:
-                await self._forwarder.forward(job, slot, begun.pending if begun is not None else None)
+                await self._forwarder.forward(job, slot, left, begun.pending if begun is not None else None)
             finally:
                 slot.give_up = None
                 self._timers.cancel(slot)

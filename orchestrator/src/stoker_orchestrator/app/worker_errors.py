@@ -1,4 +1,4 @@
-"""Why a worker took no job, though it was there."""
+"""Why a worker ran no job, though it was there."""
 
 
 class WorkerFullError(Exception):
@@ -7,3 +7,7 @@ class WorkerFullError(Exception):
 
 class WorkerLeavingError(Exception):
     """The worker drains, or takes no jobs of ours; nothing is lost."""
+
+
+class WorkerLateError(Exception):
+    """The caller's time was over before the worker began."""

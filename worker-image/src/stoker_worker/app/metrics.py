@@ -1,6 +1,10 @@
 """What Prometheus sees of a worker. Labels are closed lists: no prompt, no caller, no file name."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from stoker_worker.engine.protocol import GraphDecision, GraphFigures
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -27,6 +31,16 @@ class Metrics:
         )
         self.steps = Counter("stoker_worker_steps", "Denoising steps of batches.", registry=self.registry)
         self.parked = Gauge("stoker_worker_parked", "1 while the weights are off the device.", registry=self.registry)
+        self.graphs = Gauge(
+            "stoker_worker_graphs", "Recorded calls that are held, by part of the pipeline.", ["part"], registry=self.registry
+        )
+        self.graph_decisions = Counter(
+            "stoker_worker_graph_decisions",
+            "Forms of calls by part of the pipeline and whether they are replayed, or why not.",
+            ["part", "decision"],
+            registry=self.registry,
+        )
+        self._graph_figures: Mapping[str, GraphFigures] = {}
         self.start_seconds = Gauge(
             "stoker_worker_start_seconds", "Seconds of each stage of the start.", ["stage"], registry=self.registry
         )
@@ -36,6 +50,16 @@ class Metrics:
         """A stage of the start is over."""
         self.started[stage] = round(seconds, 3)
         self.start_seconds.labels(stage).set(seconds)
+
+    def graphs_are(self, figures: Mapping[str, GraphFigures]) -> None:
+        """How it stands with the engine's recorded calls; its decisions only ever grow in number."""
+        for part, now in figures.items():
+            before = self._graph_figures.get(part)
+            self.graphs.labels(part).set(now.held)
+            for decision in GraphDecision:
+                more = now.decided.get(decision, 0) - (before.decided.get(decision, 0) if before is not None else 0)
+                self.graph_decisions.labels(part, decision.value).inc(more)
+        self._graph_figures = figures
 
     def text(self) -> bytes:
         """The exposition, as ``/metrics`` sends it."""

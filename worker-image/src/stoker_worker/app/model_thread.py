@@ -73,6 +73,7 @@ class ModelThread:
             raise
         except Exception as error:
             raise FatalEngineError(ExitReason.LOAD_FAILED, f"{type(error).__name__}: {error}") from error
+        self._metrics.graphs_are(self._engine.graphs())
         self._tell(self._listener.loaded, time.monotonic() - started)
 
     def _next_batch(self) -> Batch:
@@ -91,6 +92,7 @@ class ModelThread:
         if parked is not self._parked:
             self._parked = parked
             self._metrics.parked.set(parked)
+            self._metrics.graphs_are(self._engine.graphs())
             self._tell(self._listener.parked, parked)
 
     def _serve(self, batch: Batch) -> None:
@@ -111,6 +113,7 @@ class ModelThread:
         self._metrics.steps.inc(batch.steps)
         self._metrics.batches.labels(end.value).inc()
         self._metrics.rows_limit.set(self._desk.limit(batch.key))
+        self._metrics.graphs_are(self._engine.graphs())
 
     def _note_start(self, batch: Batch, now: float) -> None:
         self._metrics.batch_rows.observe(len(batch.rows))

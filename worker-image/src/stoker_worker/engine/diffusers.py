@@ -2,13 +2,13 @@
 
 import gc
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stoker_contracts.worker import GpuInfo
 from stoker_worker.engine.faults import translated
-from stoker_worker.engine.protocol import Footprint, Outcome, OutOfMemoryError, Row, StageHook, Steps
+from stoker_worker.engine.protocol import Footprint, GraphFigures, Outcome, OutOfMemoryError, Row, StageHook, Steps
 from stoker_worker.engine.rows.arguments import batch_key
 from stoker_worker.engine.rows.batch import run_batch
 from stoker_worker.engine.speed import switches
@@ -78,6 +78,10 @@ class DiffusersEngine:
         """Bring parked weights back. Raises FatalEngineError."""
         if self._place is not None:
             self._place.unpark()
+
+    def graphs(self) -> Mapping[str, GraphFigures]:
+        """Recorded calls by part of the pipeline; empty before the load."""
+        return self._speed.graph_figures() if self._speed is not None else {}
 
     @property
     def _ready(self) -> Loaded:

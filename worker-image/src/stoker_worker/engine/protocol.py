@@ -1,7 +1,8 @@
 """What an engine is to the rest of the worker."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,6 +110,30 @@ class Footprint:
     budget: int | None = None
 
 
+class GraphDecision(StrEnum):
+    """What becomes of calls of one form (``engine.speed.graphs``): all but the first run as they are."""
+
+    REPLAYED = "replayed"
+    """They are recorded, and replayed from now on."""
+    NO_GAIN = "no_gain"
+    """A replay would save next to nothing."""
+    SATURATED = "saturated"
+    """The device is busy all the time as it is."""
+    DIFFERS = "differs"
+    """A replay gives another result."""
+    UNRECORDABLE = "unrecordable"
+    MOVES = "moves"
+    """Their weights move between calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFigures:
+    """Recorded calls of one part of a pipeline: how many are held now, and how often what was decided in the engine's life."""
+
+    held: int
+    decided: Mapping[GraphDecision, int]
+
+
 class Steps(Protocol):
     """The scheduler's ear while a batch runs, on the engine's thread."""
 
@@ -128,7 +153,7 @@ class Unheard:
 
 
 class Engine(Protocol):
-    """Loads one model and runs it. `load` and `run`, `park` and `unpark` come from one thread, one after the other."""
+    """Loads one model and runs it. `load` and `run`, `park`, `unpark` and `graphs` come from one thread, one after the other."""
 
     @property
     def lossy(self) -> tuple[str, ...]:
@@ -152,6 +177,9 @@ class Engine(Protocol):
 
     def unpark(self) -> None:
         """Bring parked weights back. Raises FatalEngineError."""
+
+    def graphs(self) -> Mapping[str, GraphFigures]:
+        """Recorded calls by part of the pipeline, such as ``unet``; empty where nothing is recorded."""
 
     def hardware(self) -> dict[str, GpuInfo]:
         """The cards in use, by index. Called from any thread."""

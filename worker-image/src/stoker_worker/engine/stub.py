@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ from stoker_worker.engine.protocol import (
     EngineError,
     FatalEngineError,
     Footprint,
+    GraphFigures,
     Made,
     Outcome,
     OutOfMemoryError,
@@ -120,6 +121,10 @@ class StubEngine:
 
     def unpark(self) -> None:
         """Nothing was moved."""
+
+    def graphs(self) -> Mapping[str, GraphFigures]:
+        """Nothing is recorded."""
+        return {}
 
     def _need_memory(self, rows: Sequence[Row]) -> int:
         """Bytes that the rows need, weights included. Raises OutOfMemoryError."""

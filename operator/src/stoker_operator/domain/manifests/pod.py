@@ -6,6 +6,7 @@ from typing import Any
 from stoker_contracts import names
 from stoker_contracts.quantities import quantity, seconds
 from stoker_contracts.worker import Variable
+from stoker_operator.domain.manifests.compiled import compiled_mounts, compiled_volumes
 from stoker_operator.domain.manifests.placement import placement
 from stoker_operator.domain.wanted import Wanted
 
@@ -36,18 +37,25 @@ def pod_spec(asked: Wanted) -> Json:
         # then stay for its whole grace period. Behind the pod's own first process it ends at once.
         "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": math.ceil(_drain_seconds(asked)) + STOP_MARGIN_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security(asked),
         "containers": [_container(asked)],
         "volumes": _volumes(asked),
         **placement(asked),
         **({"imagePullSecrets": [{"name": name} for name in secrets]} if secrets else {}),
         **({"priorityClassName": priority} if priority else {}),
         **({"runtimeClassName": release.runtime_class_name} if release.runtime_class_name and asked.gpu.count else {}),
+    }
+
+
+def _security(asked: Wanted) -> Json:
+    # A volume belongs to root at first. Of the volumes, this concerns the one for compiled code alone: weights are read-only.
+    group = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"} if asked.compile_claim else {}
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        **group,
     }
 
 
@@ -95,6 +103,7 @@ def _environment(asked: Wanted) -> list[Json]:
         Variable.DRAIN_SECONDS: f"{_drain_seconds(asked):g}",
         Variable.DEVICE: "cuda" if asked.gpu.count else "cpu",
         **({Variable.OPTIMIZATION: ",".join(flags)} if flags else {}),
+        **({Variable.COMPILE_CACHE_DIR: names.COMPILED_MOUNT} if asked.compiles else {}),
         **({Variable.GPU_MEMORY_BUDGET_BYTES: str(int(quantity(asked.gpu.memory)))} if asked.gpu.memory else {}),
     }
     users = {each.name: each.value for each in spec.pod.env} if spec.pod else {}
@@ -121,7 +130,7 @@ def _volumes(asked: Wanted) -> list[Json]:
     elif weights and weights.image:
         source = {"reference": weights.image.reference, "pullPolicy": weights.image.pull_policy}
         volumes.append({"name": _MODELS, "image": source})
-    return volumes
+    return volumes + compiled_volumes(asked)
 
 
 def _mounts(asked: Wanted) -> list[Json]:
@@ -134,7 +143,7 @@ def _mounts(asked: Wanted) -> list[Json]:
         mounts.append(
             {"name": _MODELS, "mountPath": names.MODELS_MOUNT, "readOnly": True} | ({"subPath": folder} if folder else {})
         )
-    return mounts
+    return mounts + compiled_mounts(asked)
 
 
 def _drain_seconds(asked: Wanted) -> float:

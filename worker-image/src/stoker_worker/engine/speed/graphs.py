@@ -11,11 +11,12 @@ gave and saves at least 3 % of its time. Whatever cannot be recorded runs as it 
 import functools
 import logging
 import traceback
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from stoker_worker.engine.protocol import GraphDecision, GraphFigures
 from stoker_worker.engine.speed.calls import Call, Forward, Weights, taken_apart
 from stoker_worker.engine.speed.recording import Recorder, Recording
 
@@ -58,8 +59,9 @@ class Graph:
 
 @dataclass(slots=True)
 class _Form:
-    """What is known of calls of one form. It is recorded when it has come `needs` times."""
+    """What is known of calls of one form of a part. It is recorded when it has come `needs` times."""
 
+    part: str
     seen: int = 0
     needs: int = _RECORD_AT
     moves: int = 0
@@ -76,17 +78,19 @@ class Graphs:
         self._recorder = recorder
         self._most = most
         self._forms: OrderedDict[Hashable, _Form] = OrderedDict()
+        self._decided: dict[str, Counter[GraphDecision]] = {}
 
     def graphed(self, part: str, module: Any, forward: Forward, state: Callable[[], Hashable] = tuple) -> Forward:
         """`forward` of `module`, recorded where that helps. `state` is what decides about the call beside its arguments."""
         weights = Weights(module)
+        self._decided.setdefault(part, Counter())
 
         @functools.wraps(forward)
         def call(*positional: Any, **named: Any) -> Any:
             taken = None if module.training or self._differentiating() else taken_apart(self._torch, positional, named)
             if taken is None or not taken.lies_on(weights.device()):
                 return forward(*positional, **named)
-            form = self._form((part, weights.dtype(), state(), self._torch.is_inference_mode_enabled(), taken.key))
+            form = self._form(part, (part, weights.dtype(), state(), self._torch.is_inference_mode_enabled(), taken.key))
             graph = self._graph(f"{part} of {taken.size}", form, forward, taken, weights)
             return forward(*positional, **named) if graph is None else graph.run(self._torch, taken.tensors)
 
@@ -94,7 +98,7 @@ class Graphs:
 
     def forget(self, part: str | None = None) -> None:
         """Drop the graphs of `part`, or all: memory is short, or the kernels are others now."""
-        for key in [key for key in self._forms if part is None or (isinstance(key, tuple) and key[0] == part)]:
+        for key in [key for key, form in self._forms.items() if part is None or form.part == part]:
             del self._forms[key]
 
     @property
@@ -102,11 +106,16 @@ class Graphs:
         """Graphs that are held."""
         return sum(form.graph is not None for form in self._forms.values())
 
+    def figures(self) -> dict[str, GraphFigures]:
+        """Graphs that are held, and what was decided so far, by part."""
+        held = Counter(form.part for form in self._forms.values() if form.graph is not None)
+        return {part: GraphFigures(held[part], Counter(decided)) for part, decided in self._decided.items()}
+
     def _differentiating(self) -> bool:
         return bool(self._torch.is_grad_enabled() or self._torch.is_autocast_enabled("cuda"))
 
-    def _form(self, key: Hashable) -> _Form:
-        form = self._forms.setdefault(key, _Form())
+    def _form(self, part: str, key: Hashable) -> _Form:
+        form = self._forms.setdefault(key, _Form(part))
         self._forms.move_to_end(key)
         if len(self._forms) > _MOST_FORMS:
             self._forms.popitem(last=False)
@@ -121,7 +130,7 @@ class Graphs:
         if form.graph is not None and form.graph.weights != addresses:
             form.graph, form.moves = None, form.moves + 1
             if form.moves > _MOST_MOVES:
-                self._stays(name, form, "its weights move between calls")
+                self._stays(name, form, GraphDecision.MOVES, "its weights move between calls")
                 return None
         if form.graph is None:
             self._consider(name, form, _Subject(self._torch, self._recorder, forward, call, addresses))
@@ -135,26 +144,27 @@ class Graphs:
             self._judge(name, form, subject)
         except Exception as error:  # noqa: BLE001 - whatever keeps a call from being recorded, it runs without
             traceback.clear_frames(error.__traceback__)
-            self._stays(name, form, f"it cannot be recorded ({type(error).__name__})")
+            self._stays(name, form, GraphDecision.UNRECORDABLE, f"it cannot be recorded ({type(error).__name__})")
         finally:
             self._recorder.exclusive.release()
 
     def _judge(self, name: str, form: _Form, subject: "_Subject") -> None:
         expected = subject.warmed_up()
         if subject.saturates():
-            self._stays(name, form, "the device is busy all the time as it is")
+            self._stays(name, form, GraphDecision.SATURATED, "the device is busy all the time as it is")
             return
         graph = subject.recorded()
         if not same(self._torch, expected, graph.run(self._torch, subject.call.tensors)):
-            self._stays(name, form, "a replay gives another result")
+            self._stays(name, form, GraphDecision.DIFFERS, "a replay gives another result")
             return
         eager, replayed = subject.raced(graph)
         gain = 1 - replayed / eager
         if gain < LEAST_GAIN:
-            self._stays(name, form, f"a replay saves {gain:.1%} of {eager * 1000:.1f} ms")
+            self._stays(name, form, GraphDecision.NO_GAIN, f"a replay saves {gain:.1%} of {eager * 1000:.1f} ms")
             return
         self._make_room()
         form.graph = graph
+        self._decided[form.part][GraphDecision.REPLAYED] += 1
         log.info("%s is replayed from now on, which saves %.0f %% of %.1f ms", name, gain * 100, eager * 1000)
 
     def _make_room(self) -> None:
@@ -163,8 +173,9 @@ class Graphs:
         for form in held[: max(0, len(held) - self._most + 1)]:
             form.graph, form.seen, form.needs = None, 0, form.needs * _HARDER
 
-    def _stays(self, name: str, form: _Form, why: str) -> None:
+    def _stays(self, name: str, form: _Form, decision: GraphDecision, why: str) -> None:
         form.graph, form.eager = None, why
+        self._decided[form.part][decision] += 1
         log.info("%s is launched kernel by kernel: %s", name, why)
 
 

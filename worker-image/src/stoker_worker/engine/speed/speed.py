@@ -4,12 +4,12 @@ import contextlib
 import functools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.protocol import FatalEngineError, GraphFigures
 from stoker_worker.engine.speed import switches
 from stoker_worker.engine.speed.attention import preferring_cudnn
 from stoker_worker.engine.speed.compile_cache import CompileCache, NoStore
@@ -95,6 +95,10 @@ class Speed:
     def graphs(self) -> int:
         """Recorded calls that are held."""
         return self._graphs.count if self._graphs is not None else 0
+
+    def graph_figures(self) -> Mapping[str, GraphFigures]:
+        """The same by part of the pipeline, with what was decided."""
+        return self._graphs.figures() if self._graphs is not None else {}
 
     @property
     def compiled_code_waits(self) -> threading.Event | None:
