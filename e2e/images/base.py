@@ -35,7 +35,7 @@ def base_image(engine: Engine) -> str:
 
 
 def compiler_image(engine: Engine) -> str:
-    """The same with a C compiler and Python's headers; nothing that runs is made on it. Raises CommandError."""
+    """The same with a C compiler and Python's headers. Raises CommandError."""
     if engine.private:
         return _made_here(engine, (*_PACKAGES, *_COMPILER))
     return _published(engine, PUBLISHED_WITH_COMPILER)

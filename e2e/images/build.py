@@ -63,7 +63,8 @@ def build(engine: Engine, *names: str) -> dict[str, str]:
 
 def _program(engine: Engine, name: str) -> str:
     program = _PROGRAMS[name]
-    base = base_image(engine)
+    # The image that runs models needs a C compiler. Its recipe fetches one from the distribution, which a private base is made of.
+    base = compiler_image(engine) if program.environment and engine.private else base_image(engine)
     key = content_key(base, program.requirements, program.dockerfile, *program.dependencies, *program.sources)
     reference = f"{REGISTRY}/{name}:{key}"
 
