@@ -144,7 +144,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_spoils_nothing(models: Path) 
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl", "sd3", "flux"])
-@pytest.mark.parametrize("switch", ["channels-last", "cudnn-attention"])
+@pytest.mark.parametrize("switch", ["channels-last", "cudnn-attention", "fused-norms"])
 def test_a_lossless_switch_changes_a_picture_by_next_to_nothing(models: Path, family: str, switch: str) -> None:
     batch = rows(T2I, 1, 2)
 

@@ -33,7 +33,7 @@ from tests.support.recorder import FakeRecorder
 
 pytestmark = pytest.mark.torch
 
-HOPPER = Place((9, 0), caches_steps=True)
+HOPPER = Place((9, 0), has_triton=True, caches_steps=True)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,9 @@ def test_each_switch_has_one_class_and_a_sentence() -> None:
         ({"cudnn-attention"}, Place((8, 9)), "this card has 8.9"),
         ({"first-block-cache"}, Place((9, 0)), "this model's cannot"),
         ({"first-block-cache", "compile"}, HOPPER, "choose one of"),
+        ({"fused-norms"}, Place(None, has_triton=True), "a card, and there is none"),
+        ({"fused-norms"}, Place((8, 0)), "Triton, which is not installed"),
+        ({"fused-norms", "compile"}, HOPPER, "compiler does by itself: choose one of fused-norms and compile"),
         ({"first-block-cache", "cudnn-attention"}, Place((8, 0)), "cudnn-attention needs .*; first-block-cache needs"),
     ],
 )
@@ -81,7 +84,7 @@ def test_a_switch_that_cannot_be_had_is_refused_at_start(names: set[str], place:
     assert refused.value.reason is ExitReason.SETTINGS_INVALID
 
 
-@pytest.mark.parametrize("names", [{"cudnn-attention"}, {"first-block-cache"}, {"compile", "bfloat16"}, set()])
+@pytest.mark.parametrize("names", [{"cudnn-attention", "fused-norms"}, {"first-block-cache"}, {"compile", "bfloat16"}, set()])
 def test_a_switch_that_can_be_had_is_not_refused(names: set[str]) -> None:
     check(frozenset(names), HOPPER)
 

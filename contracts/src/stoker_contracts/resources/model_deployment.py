@@ -13,7 +13,7 @@ from stoker_contracts.resources.scaling import ScalingStatus
 from stoker_contracts.resources.schema import Column, Rule, Wire, validated_by
 
 _IMMUTABLE = "is immutable; make a new ModelDeployment instead"
-_KNOWN_FLAGS = ("compile", "bfloat16", "cudnn-attention", "channels-last", "first-block-cache", "no-graphs")
+_KNOWN_FLAGS = ("compile", "bfloat16", "cudnn-attention", "channels-last", "fused-norms", "first-block-cache", "no-graphs")
 """The switches of the worker; what each does stands in the worker's own table."""
 
 Quantity = Annotated[str, Field(max_length=32, pattern=QUANTITY_PATTERN)]

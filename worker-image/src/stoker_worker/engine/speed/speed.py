@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,9 @@ class Speed:
         settle(self._torch, self._loaded.pipe)
         if switches.CUDNN_ATTENTION in self._names:
             self._life.enter_context(preferring_cudnn(self._torch))
-        if switches.CHANNELS_LAST in self._names:
+        if switches.FUSED_NORMS in self._names:
+            self._fuse_norms()
+        if self._names & {switches.CHANNELS_LAST, switches.FUSED_NORMS}:
             self._lay_out_by_pixel()
         if switches.FIRST_BLOCK_CACHE in self._names:
             _cache_first_block(self._denoiser[1])
@@ -107,7 +110,22 @@ class Speed:
 
     def _place(self) -> switches.Place:
         capability = self._torch.cuda.get_device_capability() if self._loaded.device == "cuda" else None
-        return switches.Place(capability, caches_steps=hasattr(self._denoiser[1], "enable_cache"))
+        has_triton = importlib.util.find_spec("triton") is not None
+        return switches.Place(capability, has_triton=has_triton, caches_steps=hasattr(self._denoiser[1], "enable_cache"))
+
+    def _fuse_norms(self) -> None:
+        """Our norms, and pictures that lie by pixel from one convolution to the next, which torch's own norms and blocks undo."""
+        from stoker_worker.engine.speed import norms  # noqa: PLC0415 - only with the switch
+
+        try:
+            norms.try_out(self._loaded.device)
+        except Exception as error:
+            words = f"OPTIMIZATION: {switches.FUSED_NORMS} cannot compile its kernels here ({type(error).__name__})"
+            remedy = "Triton needs a C compiler and a home folder to write in; or leave the switch out"
+            raise FatalEngineError(ExitReason.SETTINGS_INVALID, f"{words}; {remedy}") from error
+        for part, module in _parts(self._loaded.pipe, (*_DENOISERS, "vae")):
+            log.info("%s has %d norms of ours", part, norms.fuse(module))
+            norms.keep_by_pixel(module)
 
     def _lay_out_by_pixel(self) -> None:
         """The weights of convolutions over height and width: those that go over time as well have no layout of this kind."""

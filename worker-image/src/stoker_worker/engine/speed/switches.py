@@ -35,6 +35,7 @@ class Switch:
 NO_GRAPHS = "no-graphs"
 CUDNN_ATTENTION = "cudnn-attention"
 CHANNELS_LAST = "channels-last"
+FUSED_NORMS = "fused-norms"
 COMPILE = "compile"
 BFLOAT16 = "bfloat16"
 FIRST_BLOCK_CACHE = "first-block-cache"
@@ -47,6 +48,11 @@ _TABLE = (
     ),
     Switch(CUDNN_ATTENTION, Effect.LOSSLESS, "Ask for cuDNN's attention before the others; needs compute capability 9.0 or newer."),
     Switch(CHANNELS_LAST, Effect.LOSSLESS, "Lay out the weights of convolutions by pixel, as tensor cores read them."),
+    Switch(
+        FUSED_NORMS,
+        Effect.LOSSLESS,
+        "Normalise and activate pictures in one pass, by kernels that use the whole card; lays out as channels-last does.",
+    ),
     Switch(COMPILE, Effect.LOSSLESS, "Compile the denoiser while jobs run without it; each job size counts from its first job on."),
     Switch(BFLOAT16, Effect.LOSSY, "Compute in bfloat16: eight bits of precision instead of float16's eleven, and a wider range."),
     Switch(FIRST_BLOCK_CACHE, Effect.LOSSY, "Skip a step's other blocks where its first hardly changes; only for transformers."),
@@ -60,6 +66,8 @@ class Place:
     """Where a model is about to run. `capability` is the card's compute capability; None on a CPU."""
 
     capability: tuple[int, int] | None = None
+    has_triton: bool = False
+    """Whether Triton is installed, which compiles kernels of ours; it comes with torch's build for cards."""
     caches_steps: bool = False
     """Whether the denoiser has ``enable_cache``: in diffusers 0.42 most transformers have it, UNets and SD3 do not."""
 
@@ -89,6 +97,11 @@ def _refusal(name: str, names: frozenset[str], place: Place) -> str | None:
     if name == CUDNN_ATTENTION and (place.capability is None or place.capability < _HOPPER):
         found = "there is no card" if place.capability is None else "this card has {}.{}".format(*place.capability)
         return f"{name} needs a card of compute capability 9.0 or newer, and {found}; leave it out"
+    if name == FUSED_NORMS and (place.capability is None or not place.has_triton):
+        missing = "a card, and there is none" if place.capability is None else "Triton, which is not installed"
+        return f"{name} needs {missing}; leave it out"
+    if name == FUSED_NORMS and COMPILE in names:
+        return f"{name} is what the compiler does by itself: choose one of {name} and {COMPILE}"
     if name == FIRST_BLOCK_CACHE and not place.caches_steps:
         return f"{name} needs a denoiser that can cache steps, and this model's cannot; leave it out"
     if name == FIRST_BLOCK_CACHE and COMPILE in names:
