@@ -1,7 +1,9 @@
 """Networks that are given the tensors of parallel readers, beside those that their libraries load."""
 
+import gc
 import json
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 from stoker_contracts.worker import ExitReason
 from stoker_worker.engine import tiny
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start import networks
 from stoker_worker.engine.start import pipeline as loading
 from stoker_worker.engine.start.importing import Libraries, import_libraries
 from stoker_worker.engine.start.networks import read_networks
+from stoker_worker.engine.start.reader import Reader
 from stoker_worker.engine.start.weights import find_weights
 from tests.worker.test_reader import readers
 
@@ -71,11 +75,11 @@ def test_networks_are_those_that_their_libraries_load(libraries: Libraries, mode
     folder = folder_of(models, family)
     dtype = getattr(libraries.torch, precision)
     expected = stock(libraries, folder, dtype)
-    networks = {name for name, part in expected.components.items() if isinstance(part, libraries.torch.nn.Module)}
+    names = {name for name, part in expected.components.items() if isinstance(part, libraries.torch.nn.Module)}
 
     found = ours(libraries, folder, dtype)
 
-    assert found.keys() == networks
+    assert found.keys() == names
     for name, network in found.items():
         assert type(network) is type(getattr(expected, name))
         assert_same(libraries.torch, network, getattr(expected, name))
@@ -98,6 +102,31 @@ def test_files_of_half_precision_in_shards_and_components_of_their_own_precision
         assert_same(torch, network, getattr(expected, name))
 
 
+def test_what_a_network_computes_while_it_is_built_is_as_its_library_computes_it(
+    libraries: Libraries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = libraries.torch
+    from diffusers.configuration_utils import ConfigMixin, register_to_config  # noqa: PLC0415 - torch only where it is tested
+
+    class Own(libraries.diffusers.ModelMixin, ConfigMixin):  # type: ignore[misc,name-defined]
+        """A network with numbers that are in no file."""
+
+        @register_to_config  # type: ignore[untyped-decorator]
+        def __init__(self, size: int = 4) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(size, size)
+            self.register_buffer("steps", torch.linspace(0, 1, size), persistent=False)
+
+    Own().save_pretrained(tmp_path / "own")
+    (tmp_path / "model_index.json").write_text(json.dumps({"own": ["diffusers", "Own"]}))
+    monkeypatch.setattr(libraries.diffusers, "Own", Own, raising=False)
+
+    found = ours(libraries, tmp_path, torch.float16)["own"]
+
+    assert found.steps.dtype == torch.float16
+    assert_same(torch, found, Own.from_pretrained(tmp_path / "own", torch_dtype=torch.float16))
+
+
 def test_a_pipeline_of_them_makes_the_picture_that_the_libraries_pipeline_makes(libraries: Libraries, models: Path) -> None:
     torch = libraries.torch
     folder = folder_of(models, "sdxl")
@@ -112,6 +141,33 @@ def test_a_pipeline_of_them_makes_the_picture_that_the_libraries_pipeline_makes(
         )
 
     assert torch.allclose(picture(found), picture(expected), atol=1e-4)  # tensors that begin elsewhere are summed in another order
+
+
+def test_nobody_else_holds_the_tensors_so_that_they_can_be_parked(
+    libraries: Libraries, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    class Watched(Reader):
+        """Remembers its tensors without holding them."""
+
+        def _allocate(self, parts: Any) -> Any:
+            made = super()._allocate(parts)
+            held.extend(weakref.ref(tensor) for part in made.values() for tensor in part.values())
+            return made
+
+    monkeypatch.setattr(networks, "Reader", Watched)
+    gc.collect()
+    gc.disable()
+    try:
+        found = ours(libraries, folder_of(models, "flux"), libraries.torch.float32)
+        alive = [tensor for reference in held if (tensor := reference()) is not None]
+    finally:
+        gc.enable()
+
+    buffers = {id(buffer) for network in found.values() for buffer in network.buffers()}
+    assert held
+    assert {id(tensor) for tensor in alive} <= buffers
 
 
 def copied(models: Path, family: str, folder: Path) -> Path:
@@ -165,6 +221,19 @@ def test_a_file_that_is_cut_off_is_told_in_words(libraries: Libraries, models: P
         ours(libraries, folder, libraries.torch.float32)
 
     assert not readers()
+
+
+def test_the_end_of_a_load_has_the_reason_that_was_found(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def incomplete(*_: object) -> None:
+        raise FatalEngineError(ExitReason.WEIGHTS_MISSING, "the weights of vae are incomplete")
+
+    monkeypatch.setattr(loading, "_read", incomplete)
+    model = loading.Model(tiny.FAMILIES["sdxl"][0], tiny.model_id(tiny.FAMILIES["sdxl"][0], "sdxl"), models, "cpu")
+
+    with pytest.raises(FatalEngineError, match="vae are incomplete") as raised:
+        loading.load_pipeline(model, lambda *_: None)
+
+    assert raised.value.reason is ExitReason.WEIGHTS_MISSING
 
 
 def test_networks_that_are_not_plain_are_left_to_their_libraries(libraries: Libraries, models: Path, tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from stoker_contracts.worker import ExitReason
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start import reader as reading
 from stoker_worker.engine.start.reader import Reader
 from stoker_worker.engine.start.stored import Stored, cut, stored_tensors
+from tests.worker.played_card import PlayedReader, PlayedTorch
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
@@ -143,15 +145,58 @@ def test_whatever_a_reader_fails_with_reaches_who_waits(torch: Any, tmp_path: Pa
     assert not readers()
 
 
+@pytest.mark.parametrize("pins", [True, False])
+def test_a_card_has_all_numbers_before_anyone_is_told_so(torch: Any, tmp_path: Path, pins: bool) -> None:  # noqa: FBT001 - a case
+    tensors = odd_ones(torch)
+    files = saved(tmp_path, {"one": tensors, "two": tensors})
+    played = PlayedTorch(torch, pins=pins)
+    parts = {file.stem: stored(torch, file, wanted={"half": torch.float32}.get) for file in files}
+
+    with PlayedReader(played, "cuda", parts, SMALL) as reader:
+        reader.wait("one", "two")
+        for part in reader.tensors.values():
+            for name, tensor in tensors.items():
+                assert torch.equal(part[name], tensor.to(part[name].dtype))
+
+    assert bool(played.pinned) is pins
+
+
+def test_nothing_is_written_to_a_card_once_the_context_is_over(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READERS", 1)
+    (file,) = saved(tmp_path, {"one": odd_ones(torch)})
+    parts = {"part": stored(torch, file)}
+    file.write_bytes(file.read_bytes()[:-100])
+    played = PlayedTorch(torch)
+
+    with pytest.raises(FatalEngineError), PlayedReader(played, "cuda", parts, SMALL) as reader:
+        reader.wait("part")
+
+    (stream,) = played.cuda.streams
+    assert stream.made == len(stream.asked) > 0
+
+
 def test_a_context_that_is_left_early_reads_no_further(torch: Any, tmp_path: Path) -> None:
     (file,) = saved(tmp_path, {"one": odd_ones(torch)})
     reader = Reader(torch, "cpu", {"part": stored(torch, file)}, SMALL)
+    reader.threads.clear()
+
+    assert reader._chunks
 
     with pytest.raises(KeyError), reader:
         raise KeyError
 
-    assert not readers()
     assert not reader._chunks
+
+
+def test_a_reader_that_fails_stops_the_others(torch: Any, tmp_path: Path) -> None:
+    (file,) = saved(tmp_path, {"one": odd_ones(torch)})
+    reader = Reader(torch, "cpu", {"part": stored(torch, file)}, SMALL)
+    reader.threads.clear()
+    file.write_bytes(b"")
+
+    with reader:
+        reader._run()
+        assert not reader._chunks
 
 
 def test_a_header_that_does_not_fit_its_shapes_is_refused(torch: Any, tmp_path: Path) -> None:

@@ -193,7 +193,8 @@ class Reader:
         with self._changed:
             self._left[buffer.chunk.name] -= 1
             self._ended = time.monotonic()
-            self._changed.notify_all()
+            if not self._left[buffer.chunk.name]:
+                self._changed.notify_all()
         buffer.chunk = None
 
 
