@@ -30,7 +30,7 @@ def precision(component: Component, libraries: Libraries, dtype: Any) -> Precisi
     float16 alone and one beside each format of half the size (diffusers 0.42 and transformers 5.23, ``from_pretrained``).
     """
     torch = libraries.torch
-    wanted = dtype.get(component.name, dtype.get("default", torch.float32)) if isinstance(dtype, Mapping) else dtype
+    wanted = dtype_of(component, torch, dtype)
     kind = libraries.kind(component.library, component.kind)
     lists = []
     if component.library == "diffusers" or wanted == torch.float16:
@@ -38,6 +38,11 @@ def precision(component: Component, libraries: Libraries, dtype: Any) -> Precisi
     if wanted in (torch.float16, torch.bfloat16):
         lists.append(getattr(kind, "_keep_in_fp32_modules_strict", None))
     return Precision(wanted.itemsize, frozenset(name for names in lists for name in names or ()))
+
+
+def dtype_of(component: Component, torch: Any, dtype: Any) -> Any:
+    """The torch dtype of a component. `dtype` as in `precision`."""
+    return dtype.get(component.name, dtype.get("default", torch.float32)) if isinstance(dtype, Mapping) else dtype
 
 
 def held_bytes(pipe: Any, torch: Any, device: str) -> int:

@@ -1,0 +1,209 @@
+"""Weights from safetensors files into tensors on a device, by several threads at once.
+
+One thread brings 4 GB/s from the page cache to a card, for a card fetches by itself only from memory that is pinned. Here each
+reader has two pinned buffers: while the card fetches what is in one of them, the next chunk of a file is read into the other.
+
+Each tensor is an allocation of its own and no view of its file's bytes: it lies as kernels like it whatever the file's layout is,
+takes its memory with it when it is parked or replaced, and numbers that get another format need no second copy of the whole file.
+"""
+
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from stoker_contracts.worker import ExitReason
+from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start.stored import Chunk, Piece, Stored, cut
+
+CHUNK = 8 * 2**20
+"""Bytes of one read. Pinning memory takes time as well: the buffers are 128 MiB in all."""
+READERS = 8
+"""Threads that read at a time."""
+_SMALL = 2**20
+"""Bytes up to which torch's allocator takes tensors from blocks of their own (``c10/cuda/CUDACachingAllocator.cpp``)."""
+_ROUND = 512
+"""Its allocations are multiples of so many bytes."""
+
+
+@dataclass(slots=True)
+class _Buffer:
+    """Memory of the host that a chunk is read into. `copied` tells on a card when it may be overwritten."""
+
+    bytes: Any
+    copied: Any = None
+    chunk: Chunk | None = None
+
+
+class Reader:
+    """Fills tensors, component by component in the order of `parts`. `tensors` are there from the beginning, numbers later.
+
+    A context: after it no thread is left and nothing is written any more. Raises torch's OutOfMemoryError.
+    """
+
+    def __init__(self, torch: Any, device: str, parts: Mapping[str, Mapping[str, Stored]], size: int = CHUNK) -> None:
+        self._torch = torch
+        self._device = device
+        self._card = torch.cuda.current_device() if device == "cuda" else None
+        self._size = size
+        self._files = {stored.file for part in parts.values() for stored in part.values()}
+        self._open: dict[Path, int] = {}
+        self._closing = ExitStack()
+        chunks = [chunk for name, part in parts.items() for chunk in cut(name, part, size)]
+        self._chunks = deque(chunks)
+        self._left = {name: sum(chunk.name == name for chunk in chunks) for name in parts}
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self.size = sum(chunk.size for chunk in chunks)
+        self.threads = [threading.Thread(target=self._run, name="weights", daemon=True) for _ in range(min(READERS, len(chunks)))]
+        self._began = self._ended = time.monotonic()
+        self.tensors = self._allocate(parts)
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last byte so far."""
+        return self._ended - self._began
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            for file in self._files:
+                self._open[file] = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+                opening.callback(os.close, self._open[file])
+            self._closing = opening.pop_all()
+        if self._device == "cuda":
+            self._torch.cuda.synchronize()  # memory that is used again may still be written by what was queued before
+        self._began = self._ended = time.monotonic()
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._chunks.clear()
+        for thread in self.threads:
+            thread.join()
+        self._closing.close()
+
+    def wait(self, *names: str) -> None:
+        """Return once the tensors of these components have their numbers. Raises what a reader failed with."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._error is not None or not any(self._left[name] for name in names))
+            if self._error is not None:
+                raise self._error
+
+    def _allocate(self, parts: Mapping[str, Mapping[str, Stored]]) -> dict[str, dict[str, Any]]:
+        """All tensors, empty. A card's memory is asked for once: each asking takes a tenth of a millisecond or more."""
+        torch = self._torch
+        if self._device == "cuda":
+            sizes = [stored.nbytes for part in parts.values() for stored in part.values()]
+            total = sum(-(-size // _ROUND) * _ROUND for size in sizes if size > _SMALL)
+            with suppress(torch.OutOfMemoryError):  # there may yet be room in several places
+                torch.empty(total, dtype=torch.uint8, device=self._device)
+        return {
+            name: {key: torch.empty(stored.shape, dtype=stored.dtype, device=self._device) for key, stored in part.items()}
+            for name, part in parts.items()
+        }
+
+    def _run(self) -> None:
+        try:
+            with self._queue() as queue:
+                buffers = [_Buffer(self._memory(), self._mark()), _Buffer(self._memory(), self._mark())]
+                for buffer in itertools.cycle(buffers):
+                    self._settle(buffer)
+                    chunk = self._next()
+                    if chunk is None:
+                        break
+                    self._fill(chunk, buffer, queue)
+                for buffer in buffers:
+                    self._settle(buffer)
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            self._chunks.clear()
+            with self._changed:
+                self._error = self._error or error
+                self._changed.notify_all()
+
+    def _next(self) -> Chunk | None:
+        with suppress(IndexError):
+            return self._chunks.popleft()
+        return None
+
+    @contextmanager
+    def _queue(self) -> Iterator[Any]:
+        """What the copies of one reader are queued in; None where they are done at once. All of them are done afterwards."""
+        if self._device != "cuda":
+            yield None
+            return
+        cuda = self._torch.cuda
+        cuda.set_device(self._card)  # each thread has a current card of its own
+        stream = cuda.Stream()
+        with cuda.stream(stream):
+            try:
+                yield stream
+            finally:
+                stream.synchronize()
+
+    def _memory(self) -> Any:
+        """A buffer, pinned where the host gives that for a card."""
+        torch = self._torch
+        if self._device == "cuda":
+            with suppress(RuntimeError):
+                return torch.empty(self._size, dtype=torch.uint8, pin_memory=True)
+        return torch.empty(self._size, dtype=torch.uint8)
+
+    def _mark(self) -> Any:
+        """Something to wait for without keeping a core busy."""
+        return self._torch.cuda.Event(blocking=True) if self._device == "cuda" else None
+
+    def _fill(self, chunk: Chunk, buffer: _Buffer, queue: Any) -> None:
+        """Read a chunk, and send each tensor its part."""
+        stored = chunk.pieces[0].stored
+        begin = chunk.begin
+        read_fully(self._open[stored.file], memoryview(buffer.bytes.numpy())[: chunk.size], stored.data + begin, stored.file)
+        for piece in chunk.pieces:
+            self._send(piece, self.tensors[chunk.name][piece.key], buffer.bytes[piece.begin - begin : piece.end - begin])
+        buffer.chunk = chunk
+        if queue is not None:
+            buffer.copied.record(queue)
+
+    def _send(self, piece: Piece, tensor: Any, found: Any) -> None:
+        """Bytes to their place in a tensor; numbers that get another format get it on the device."""
+        torch = self._torch
+        stored = piece.stored
+        first, last = piece.begin - stored.begin, piece.end - stored.begin
+        if stored.source == stored.dtype:
+            tensor.view(-1).view(torch.uint8)[first:last].copy_(found, non_blocking=True)
+            return
+        size = stored.source.itemsize
+        numbers = torch.empty((last - first) // size, dtype=stored.source, device=self._device)
+        numbers.view(torch.uint8).copy_(found, non_blocking=True)
+        tensor.view(-1)[first // size : last // size].copy_(numbers)
+
+    def _settle(self, buffer: _Buffer) -> None:
+        """Wait until a buffer's last chunk has arrived, and tell so."""
+        if buffer.chunk is None:
+            return
+        if buffer.copied is not None:
+            buffer.copied.synchronize()
+        with self._changed:
+            self._left[buffer.chunk.name] -= 1
+            self._ended = time.monotonic()
+            if not self._left[buffer.chunk.name]:
+                self._changed.notify_all()
+        buffer.chunk = None
+
+
+def read_fully(descriptor: int, room: memoryview, offset: int, file: Path) -> None:
+    """Fill `room` with the bytes of a file from `offset` on. Raises FatalEngineError where it ends before."""
+    done = 0
+    while done < len(room):
+        size = os.preadv(descriptor, [room[done:]], offset + done)
+        if size == 0:
+            message = f"{file.parent.name}: {file.name} is cut off; fetch it again"
+            raise FatalEngineError(ExitReason.WEIGHTS_MISSING, message)
+        done += size
