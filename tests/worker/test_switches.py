@@ -104,7 +104,7 @@ class Transformer(nn.Module):  # type: ignore[misc] # torch's types are not read
 
 
 def pipeline(denoiser: Any) -> Loaded:
-    return Loaded(SimpleNamespace(transformer=denoiser), torch, "cpu", frozenset(), Footprint())
+    return Loaded(SimpleNamespace(transformer=denoiser, components={"transformer": denoiser}), torch, "cpu", frozenset(), Footprint())
 
 
 def test_the_first_block_cache_is_put_in_force_where_the_denoiser_has_it() -> None:
@@ -188,7 +188,7 @@ def test_an_error_does_not_keep_the_failed_calls_tensors(held: list[weakref.ref[
 def test_a_full_card_is_emptied_for_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "m", Path("/nowhere")))
     part = nn.Sequential(*(nn.Linear(2, 2) for _ in range(20))).eval()
-    engine._loaded = Loaded(SimpleNamespace(unet=part), torch, "cpu", frozenset(), Footprint())
+    engine._loaded = Loaded(SimpleNamespace(unet=part, components={"unet": part}), torch, "cpu", frozenset(), Footprint())
     engine._speed = speed = Speed(engine._loaded, frozenset(), FakeRecorder())
     speed.apply()
     large: list[weakref.ref[Tensor]] = []

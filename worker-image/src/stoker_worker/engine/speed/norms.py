@@ -90,7 +90,7 @@ def _activated(module: Any) -> Iterator[Any]:
             if getattr(each, "time_embedding_norm", "default") != "scale_shift":
                 each.nonlinearity = StepActivation()
                 yield from (each.norm1, each.norm2)
-        elif type(each) in _WHOLES and type(each.conv_norm_out) is nn.GroupNorm and type(each.conv_act) is nn.SiLU:
+        elif isinstance(each, _WHOLES) and type(each.conv_norm_out) is nn.GroupNorm and type(each.conv_act) is nn.SiLU:
             each.conv_act = nn.Identity()
             yield each.conv_norm_out
 
