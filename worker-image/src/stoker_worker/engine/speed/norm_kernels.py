@@ -19,22 +19,21 @@ import torch
 import triton
 import triton.language as tl
 
-FORMATS = (torch.float32, torch.float16, torch.bfloat16)
-"""Number formats of tensors and weights that the kernels read; they compute in float32."""
-
 _TILE = 2048
 """Numbers that a thread block has in hand at once: 16 for each of its 128 threads."""
 _SHARES = 1024
 """Thread blocks that read one picture, at most: about eight for each multiprocessor of a large card."""
 _WIDEST, _NARROWEST = 256, 32
-"""Channels of a tile that lies by pixel. The narrowest is a whole line of the card's memory, in two bytes a number half of one."""
+"""Channels of a tile that lies by pixel: 32 numbers of two bytes are half a line of the card's memory."""
+_TOGETHER = 1024
+"""Parts of a group that are put together at once: one number for all sizes, because each one is a kernel to compile."""
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, *, activated: bool) -> Any:
     """What ``torch.nn.functional.group_norm`` gives, and with `activated` SiLU of it.
 
-    `x` is [pictures, channels, ...] in one of FORMATS, on a card. A tensor that lies neither by channel nor by pixel is copied to
-    lie by channel. `weight` and `bias` are [channels]. There are no gradients.
+    `x` is [pictures, channels, ...] on a card, in float32, float16 or bfloat16. One that lies neither by channel nor by pixel is
+    copied to lie by channel. `weight` and `bias` are [channels]. There are no gradients.
     """
     by_pixel = not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
     x = x if by_pixel else x.contiguous()
@@ -111,7 +110,7 @@ def _by_pixel(x: Any, size: _Size, weight: Any, bias: Any, eps: float, activated
 def _put_together(means: Any, squares: Any, size: _Size, parts: int, cut: tuple[int, int, int], eps: float) -> Any:
     """Each channel's mean and reciprocal deviation, which are its group's. `cut` is a row's length, its chunks and their length."""
     moments = _floats(means, 2 * size.pictures * size.channels)
-    tile = triton.next_power_of_2(max(size.width, min(_TILE, parts)))
+    tile = max(_TOGETHER, triton.next_power_of_2(size.width))
     _combine[(size.rows,)](means, squares, moments, parts, *cut, size.width, size.width * size.pixels, eps, TILE=tile)
     return moments
 
