@@ -90,6 +90,6 @@ class PlayedTorch:
 class PlayedReader(Reader):
     """A reader whose copies such a card makes."""
 
-    def _send(self, piece: Piece, tensor: Any, found: Any) -> None:
+    def _send(self, piece: Piece, flat: Any, found: Any) -> None:
         send = super()._send
-        self._torch.cuda.own.stream.asked.append(lambda: send(piece, tensor, found))
+        self._torch.cuda.own.stream.asked.append(lambda: send(piece, flat, found))

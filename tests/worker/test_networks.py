@@ -236,12 +236,18 @@ def test_the_end_of_a_load_has_the_reason_that_was_found(models: Path, monkeypat
     assert raised.value.reason is ExitReason.WEIGHTS_MISSING
 
 
-def test_networks_that_are_not_plain_are_left_to_their_libraries(libraries: Libraries, models: Path, tmp_path: Path) -> None:
+def test_networks_that_are_not_plain_are_left_to_their_libraries(
+    libraries: Libraries, models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = copied(models, "sdxl", tmp_path)
     config = folder / "text_encoder" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_bytes()) | {"quantization_config": {"quant_method": "some"}}))
 
-    assert ours(libraries, folder, libraries.torch.float32).keys() == {"unet", "vae", "text_encoder_2"}
+    with caplog.at_level(logging.INFO):
+        found = ours(libraries, folder, libraries.torch.float32)
+
+    assert found.keys() == {"unet", "vae", "text_encoder_2"}
+    assert "text_encoder is read by transformers itself" in caplog.messages[0]
 
 
 def test_a_network_that_cannot_be_built_here_is_left_to_its_library_with_a_word(

@@ -18,7 +18,9 @@ from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import Made, OutOfMemoryError, Row, Unheard
-from stoker_worker.engine.start.pipeline import Model
+from stoker_worker.engine.start.folders import family_in, find_model
+from stoker_worker.engine.start.pipeline import Model, load_pipeline
+from tests.worker.test_networks import assert_same
 
 torch = pytest.importorskip("torch")
 
@@ -108,6 +110,22 @@ def run(engine: DiffusersEngine, batch: list[Row]) -> list[Made]:
 def apart(one: list[Made], other: list[Made]) -> int:
     """The largest difference of two results, in grey levels."""
     return int(np.abs(np.stack([*one]).astype(int) - np.stack([*other]).astype(int)).max())
+
+
+@pytest.mark.parametrize(("family", "pipeline"), EVERY)
+def test_weights_on_the_card_are_those_that_diffusers_brings_there(models: Path, family: str, pipeline: Pipeline) -> None:
+    model = Model(pipeline, tiny.model_id(tiny.FAMILIES[family][0], family), models, "cuda")
+    known = family_in(models, model.model_id, pipeline)
+    chosen = getattr(torch, known.dtype)
+    dtype = {"default": chosen} | dict.fromkeys(known.float32, torch.float32)
+    folder = find_model(models, model.model_id)
+
+    ours = load_pipeline(model, lambda *_: None).pipe
+    theirs = type(ours).from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype).to("cuda")
+
+    for name, network in theirs.components.items():
+        if isinstance(network, torch.nn.Module):
+            assert_same(torch, getattr(ours, name), network)
 
 
 @pytest.mark.parametrize(("family", "pipeline"), EVERY)

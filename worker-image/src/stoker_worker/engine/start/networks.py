@@ -86,7 +86,10 @@ def _plan(libraries: Libraries, folder: Path, component: Component, dtype: Any) 
     """How a component is built; None where its library must do that."""
     kind = libraries.kind(component.library, component.kind)
     within = folder / component.name
-    if not component.files or not _is_plain(libraries, component, kind, within):
+    if not component.files:
+        return None
+    if not _is_plain(libraries, component, kind, within):
+        _leave(component, "its class or its configuration is not of the usual kind")
         return None
     stored = stored_tensors(component.files, libraries.torch, _wanted(libraries, component, dtype))
     if stored is None:
@@ -173,7 +176,7 @@ def _from_transformers(libraries: Libraries, plan: _Plan, tensors: dict[str, Any
             output_loading_info=True,
         )
     _refuse_missing(plan, told["missing_keys"])
-    own = network.state_dict()
+    own = network.state_dict() if rounded else {}
     if any(name in own and own[name].dtype != tensors[name].dtype for name in rounded):
         raise UnsuitedError
     network.config.name_or_path = str(plan.folder)

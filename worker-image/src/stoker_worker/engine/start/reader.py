@@ -35,9 +35,13 @@ _ROUND = 512
 
 @dataclass(slots=True)
 class _Buffer:
-    """Memory of the host that a chunk is read into. `copied` tells on a card when it may be overwritten."""
+    """Memory of the host that a chunk is read into, as a tensor and as what the kernel fills.
+
+    `copied` tells on a card when it may be overwritten.
+    """
 
     bytes: Any
+    room: memoryview
     copied: Any = None
     chunk: Chunk | None = None
 
@@ -65,6 +69,10 @@ class Reader:
         self.threads = [threading.Thread(target=self._run, name="weights", daemon=True) for _ in range(min(READERS, len(chunks)))]
         self._began = self._ended = time.monotonic()
         self.tensors = self._allocate(parts)
+        self._flat = {
+            name: {key: self._flattened(part[key], made) for key, made in self.tensors[name].items()}
+            for name, part in parts.items()
+        }
 
     @property
     def seconds(self) -> float:
@@ -110,10 +118,18 @@ class Reader:
             for name, part in parts.items()
         }
 
+    def _flattened(self, stored: Stored, tensor: Any) -> Any:
+        """A tensor as what is copied to: bytes, or its numbers where they get another format than they have in the file.
+
+        Made before readers begin: each call into torch lets other threads go first, and may take long while networks are built.
+        """
+        flat = tensor.view(-1)
+        return flat.view(self._torch.uint8) if stored.source == stored.dtype else flat
+
     def _run(self) -> None:
         try:
             with self._queue() as queue:
-                buffers = [_Buffer(self._memory(), self._mark()), _Buffer(self._memory(), self._mark())]
+                buffers = [self._buffer(), self._buffer()]
                 for buffer in itertools.cycle(buffers):
                     self._settle(buffer)
                     chunk = self._next()
@@ -148,6 +164,11 @@ class Reader:
             finally:
                 stream.synchronize()
 
+    def _buffer(self) -> _Buffer:
+        memory = self._memory()
+        copied = self._torch.cuda.Event(blocking=True) if self._device == "cuda" else None  # waits without keeping a core busy
+        return _Buffer(memory, memoryview(memory.numpy()), copied)
+
     def _memory(self) -> Any:
         """A buffer, pinned where the host gives that for a card."""
         torch = self._torch
@@ -156,33 +177,28 @@ class Reader:
                 return torch.empty(self._size, dtype=torch.uint8, pin_memory=True)
         return torch.empty(self._size, dtype=torch.uint8)
 
-    def _mark(self) -> Any:
-        """Something to wait for without keeping a core busy."""
-        return self._torch.cuda.Event(blocking=True) if self._device == "cuda" else None
-
     def _fill(self, chunk: Chunk, buffer: _Buffer, queue: Any) -> None:
         """Read a chunk, and send each tensor its part."""
-        stored = chunk.pieces[0].stored
-        begin = chunk.begin
-        read_fully(self._open[stored.file], memoryview(buffer.bytes.numpy())[: chunk.size], stored.data + begin, stored.file)
+        file, begin = chunk.pieces[0].stored.file, chunk.begin
+        read_fully(self._open[file], buffer.room[: chunk.size], chunk.pieces[0].stored.data + begin, file)
+        flat = self._flat[chunk.name]
         for piece in chunk.pieces:
-            self._send(piece, self.tensors[chunk.name][piece.key], buffer.bytes[piece.begin - begin : piece.end - begin])
+            self._send(piece, flat[piece.key], buffer.bytes[piece.begin - begin : piece.end - begin])
         buffer.chunk = chunk
         if queue is not None:
             buffer.copied.record(queue)
 
-    def _send(self, piece: Piece, tensor: Any, found: Any) -> None:
+    def _send(self, piece: Piece, flat: Any, found: Any) -> None:
         """Bytes to their place in a tensor; numbers that get another format get it on the device."""
-        torch = self._torch
         stored = piece.stored
         first, last = piece.begin - stored.begin, piece.end - stored.begin
         if stored.source == stored.dtype:
-            tensor.view(-1).view(torch.uint8)[first:last].copy_(found, non_blocking=True)
+            flat[first:last].copy_(found, non_blocking=True)
             return
         size = stored.source.itemsize
-        numbers = torch.empty((last - first) // size, dtype=stored.source, device=self._device)
-        numbers.view(torch.uint8).copy_(found, non_blocking=True)
-        tensor.view(-1)[first // size : last // size].copy_(numbers)
+        numbers = self._torch.empty((last - first) // size, dtype=stored.source, device=self._device)
+        numbers.view(self._torch.uint8).copy_(found, non_blocking=True)
+        flat[first // size : last // size].copy_(numbers)
 
     def _settle(self, buffer: _Buffer) -> None:
         """Wait until a buffer's last chunk has arrived, and tell so."""
