@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from stoker_worker.engine.start.reader import Reader
-from stoker_worker.engine.start.stored import Piece
+from stoker_worker.engine.start.stored import Chunk
 
 
 class PlayedStream:
@@ -52,6 +52,9 @@ class Cuda:
     def current_device(self) -> int:
         return 0
 
+    def empty_cache(self) -> None:
+        """Nothing is kept for later."""
+
     def set_device(self, card: int) -> None:
         assert card == 0
 
@@ -90,6 +93,6 @@ class PlayedTorch:
 class PlayedReader(Reader):
     """A reader whose copies such a card makes."""
 
-    def _send(self, piece: Piece, flat: Any, found: Any) -> None:
+    def _send(self, chunk: Chunk, found: Any) -> None:
         send = super()._send
-        self._torch.cuda.own.stream.asked.append(lambda: send(piece, flat, found))
+        self._torch.cuda.own.stream.asked.append(lambda: send(chunk, found))

@@ -104,7 +104,9 @@ class Transformer(nn.Module):  # type: ignore[misc] # torch's types are not read
 
 
 def pipeline(denoiser: Any) -> Loaded:
-    return Loaded(SimpleNamespace(transformer=denoiser, components={"transformer": denoiser}), torch, "cpu", frozenset(), Footprint())
+    return Loaded(
+        SimpleNamespace(transformer=denoiser, components={"transformer": denoiser}), torch, "cpu", frozenset(), Footprint()
+    )
 
 
 def test_the_first_block_cache_is_put_in_force_where_the_denoiser_has_it() -> None:

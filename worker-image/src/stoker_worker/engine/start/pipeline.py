@@ -59,6 +59,8 @@ def load_pipeline(model: Model, stage: StageHook) -> Loaded:
     try:
         family = family_in(model.directory, model.model_id, model.pipeline)
         libraries = import_libraries(family.kinds[model.pipeline].name, stage)
+        if on_card:
+            prefetch.stop()  # a card's readers are as many, and go on by themselves
         return _load(model, family, folder, libraries, stage)
     finally:
         prefetch.stop()

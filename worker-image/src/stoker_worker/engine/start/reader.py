@@ -70,6 +70,10 @@ class Reader:
         self._began = self._ended = time.monotonic()
         self.tensors = self._allocate(parts)
         self._flat = {
+            name: {key: self._laid_flat(part[key], each) for key, each in self.tensors[name].items()}
+            for name, part in parts.items()
+        }
+        self._flat = {
             name: {key: self._flattened(part[key], made) for key, made in self.tensors[name].items()}
             for name, part in parts.items()
         }
@@ -97,6 +101,8 @@ class Reader:
         for thread in self.threads:
             thread.join()
         self._closing.close()
+        if self._device == "cuda":
+            self._torch.cuda.empty_cache()  # what the readers' own queues have used, no other queue could use again
 
     def wait(self, *names: str) -> None:
         """Return once the tensors of these components have their numbers. Raises what a reader failed with."""
@@ -125,6 +131,11 @@ class Reader:
         """
         flat = tensor.view(-1)
         return flat.view(self._torch.uint8) if stored.source == stored.dtype else flat
+
+    def _laid_flat(self, stored: Stored, tensor: Any) -> Any:
+        """A tensor as one row: of bytes, where they come as they are in the file."""
+        row = tensor.view(-1)
+        return row.view(self._torch.uint8) if stored.source == stored.dtype else row
 
     def _run(self) -> None:
         try:
@@ -178,27 +189,42 @@ class Reader:
         return torch.empty(self._size, dtype=torch.uint8)
 
     def _fill(self, chunk: Chunk, buffer: _Buffer, queue: Any) -> None:
-        """Read a chunk, and send each tensor its part."""
-        file, begin = chunk.pieces[0].stored.file, chunk.begin
-        read_fully(self._open[file], buffer.room[: chunk.size], chunk.pieces[0].stored.data + begin, file)
-        flat = self._flat[chunk.name]
-        for piece in chunk.pieces:
-            self._send(piece, flat[piece.key], buffer.bytes[piece.begin - begin : piece.end - begin])
+        """Read a chunk, and send it on its way."""
+        file = chunk.pieces[0].stored
+        found = buffer.bytes[: chunk.size]
+        read_fully(self._open[file.file], memoryview(found.numpy()), file.data + chunk.begin, file.file)
+        self._send(chunk, found)
         buffer.chunk = chunk
         if queue is not None:
             buffer.copied.record(queue)
 
-    def _send(self, piece: Piece, flat: Any, found: Any) -> None:
-        """Bytes to their place in a tensor; numbers that get another format get it on the device."""
+    def _send(self, chunk: Chunk, found: Any) -> None:
+        """Bring a chunk's bytes to the device as a whole, and hand them out to their tensors there.
+
+        A copy from the host for each of a model's thousands of small tensors would keep the interpreter from who builds networks.
+        """
+        torch = self._torch
+        arrived = torch.empty(len(found), dtype=torch.uint8, device=self._device)
+        arrived.copy_(found, non_blocking=True)
+        begin = chunk.begin
+        pairs = [self._pair(chunk.name, piece, arrived[piece.begin - begin : piece.end - begin]) for piece in chunk.pieces]
+        same = [pair for pair in pairs if pair[0].dtype == pair[1].dtype]
+        if same:
+            torch._foreach_copy_(*(list(side) for side in zip(*same, strict=True)))
+        for place, numbers in pairs:
+            if place.dtype != numbers.dtype:
+                place.copy_(numbers)
+
+    def _pair(self, name: str, piece: Piece, found: Any) -> tuple[Any, Any]:
+        """The place of a piece in its tensor, and what belongs there: bytes, or numbers that get another format."""
         stored = piece.stored
+        flat = self._flat[name][piece.key]
         first, last = piece.begin - stored.begin, piece.end - stored.begin
         if stored.source == stored.dtype:
-            flat[first:last].copy_(found, non_blocking=True)
-            return
+            return (flat, found) if last - first == len(flat) else (flat[first:last], found)
         size = stored.source.itemsize
-        numbers = self._torch.empty((last - first) // size, dtype=stored.source, device=self._device)
-        numbers.view(self._torch.uint8).copy_(found, non_blocking=True)
-        flat[first // size : last // size].copy_(numbers)
+        numbers = found.view(stored.source) if found.storage_offset() % size == 0 else found.clone().view(stored.source)
+        return flat[first // size : last // size], numbers
 
     def _settle(self, buffer: _Buffer) -> None:
         """Wait until a buffer's last chunk has arrived, and tell so."""
