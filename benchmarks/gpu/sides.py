@@ -15,6 +15,7 @@ from benchmarks.gpu.models import Stage
 from benchmarks.processes import BenchmarkError
 from stoker_contracts.jobs import Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
+from stoker_worker.domain.shapes import Shape
 from stoker_worker.encoding.png import encode_png
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import Made, Row, Unheard
@@ -49,10 +50,11 @@ def stock_pipeline(stage: Stage, folder: Path) -> Any:
     return pipe
 
 
-def engine(stage: Stage, pipeline: Pipeline, model: tuple[str, Path], *switches: str) -> DiffusersEngine:
-    """This worker's engine, loaded."""
+def engine(stage: Stage, pipeline: Pipeline, model: tuple[str, Path], *switches: str, side: int | None = None) -> DiffusersEngine:
+    """This worker's engine, loaded; with `side` it is warmed up for squares of that size instead of the size of unnamed jobs."""
     model_id, folder = model
-    made = DiffusersEngine(Model(pipeline, model_id, folder, stage.device, frozenset(switches)))
+    shapes = () if side is None else (Shape(side, side),)
+    made = DiffusersEngine(Model(pipeline, model_id, folder, stage.device, frozenset(switches), warm_shapes=shapes))
     made.load(lambda _stage, _seconds: None)
     return made
 

@@ -1,6 +1,7 @@
 """What only a card can prove: graphs, memory, parking, compiled code and lost contexts. Skipped where there is none."""
 
 import gc
+import logging
 import subprocess
 import sys
 import threading
@@ -38,7 +39,7 @@ JOBS: dict[Pipeline, Job] = {
     I2V: ImageToVideo(width=64, height=32, num_inference_steps=2),
 }
 RECORDED = {"sd15": 2, "sdxl": 4, "sd3": 5, "flux": 4, "svd": 3, "ltx": 3, "wan": 3}
-"""Calls of each family that are recorded, as on a device that only plays at it (``test_graphs_of_families``)."""
+"""Calls of each family that are recorded at least, as on a device that only plays at it (``test_graphs_of_families``)."""
 MIB = 2**20
 LOST = """
 import sys
@@ -136,10 +137,11 @@ def test_graphs_change_no_bit_of_a_familys_pictures(models: Path, family: str, p
         batch = rows(pipeline, *([seed] if family in {"ltx", "wan"} else [seed, seed + 1]))
         assert apart(run(ours, batch), run(plain, batch)) == 0
 
-    assert ours._fast.graphs == RECORDED[family]
+    assert ours._fast.graphs >= RECORDED[family]
 
 
-def test_what_cannot_be_recorded_runs_as_it_is_and_spoils_nothing(models: Path) -> None:
+def test_what_cannot_be_recorded_runs_as_it_is_and_spoils_nothing(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "stoker_worker")
     plain, ours = (loaded(models, "sdxl", T2I, *switches) for switches in (("no-graphs",), ()))
     module = ours._ready.pipe.text_encoder
     forward = module.forward.__wrapped__
@@ -157,7 +159,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_spoils_nothing(models: Path) 
         assert apart(run(ours, rows(T2I, seed)), run(plain, rows(T2I, seed))) == 0
         held.append(torch.cuda.memory_allocated())
 
-    assert ours._fast.graphs >= 3
+    assert ours._fast.graphs >= 3, caplog.messages
     assert held[-1] == held[-3]
 
 
@@ -188,9 +190,10 @@ def test_a_parked_model_leaves_the_card_and_comes_back_the_same(models: Path) ->
     for _ in range(3):
         before = run(engine, rows(T2I, 1))
     held = torch.cuda.memory_allocated()
+    weights = sum(tensor.nbytes for tensor in tensors(engine._ready.pipe, torch))
 
     assert engine.park()
-    assert torch.cuda.memory_allocated() < held / 4
+    assert torch.cuda.memory_allocated() <= held - weights
     engine.unpark()
     for _ in range(4):
         assert apart(run(engine, rows(T2I, 1)), before) == 0
