@@ -48,6 +48,7 @@ from stoker_contracts.jobs import TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import FatalEngineError, Row, Unheard
+from stoker_worker.engine.start.memory import tensors
 from stoker_worker.engine.start.pipeline import Model
 
 engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "stoker/tiny-sd15-text-to-image", Path(sys.argv[1]), "cuda"))
