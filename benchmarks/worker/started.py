@@ -47,19 +47,24 @@ def status(port: int, path: str) -> int | None:
         connection.close()
 
 
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "none"
+
+
 @contextmanager
 def started(folder: Path, **settings: str) -> Iterator[Worker]:
     """A worker with these variables, its termination message in `folder`. Raises BenchmarkError."""
     port = free_port()
+    told = folder / f"worker-{port}.log"
     variables = {"HOST": "127.0.0.1", "PORT": str(port), "TERMINATION_MESSAGE_PATH": str(folder / "termination")} | settings
     began = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stoker_worker"], env=os.environ | ONE_THREAD | variables, stderr=subprocess.DEVNULL
-    )
+    with told.open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "stoker_worker"], env=os.environ | ONE_THREAD | variables, stderr=log)
     try:
         while status(port, "/health") is None:
             if process.poll() is not None or time.monotonic() - began > _LOAD_SECONDS:
-                message = "the worker did not listen"
+                message = f"the worker did not listen; its last words: {_last_line(told)}"
                 raise BenchmarkError(message)
             time.sleep(_LOOK_EVERY_SECONDS)
         yield Worker(process, port, time.monotonic() - began)

@@ -82,6 +82,7 @@ class FakeRecorder:
         self.kernel = kernel
         self.recorded = 0
         self.replays = 0
+        self.renewed = 0
         self._watched = watched
         self._replayed_kernels = 0
         self._graphs: list[_Graph] = []
@@ -97,6 +98,9 @@ class FakeRecorder:
         self.recorded += 1
         self.spoil(None)
         return graph, result
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     def took(self, body: Body) -> Took:
         before = self.replays, self._replayed_kernels

@@ -9,7 +9,7 @@ from stoker_contracts.jobs import ImageToVideo, JobLimits, TextToImage
 from stoker_contracts.pipelines import FACTS, Media, Pipeline
 from stoker_worker.app.limits import job_limits
 from stoker_worker.app.settings import Settings
-from stoker_worker.engine.families import DISTILLED, FAMILIES, family_of, limits
+from stoker_worker.engine.families import DISTILLED, FAMILIES, equal_parts, family_of, limits
 from stoker_worker.engine.start.folders import family_in
 
 T2I, I2I, I2V = Pipeline
@@ -120,3 +120,8 @@ def test_without_a_readable_index_the_id_decides(tmp_path: Path, index: str | No
         (tmp_path / "model_index.json").write_text(index)
 
     assert family_in(tmp_path, "stabilityai/sdxl-turbo", T2I).name == "SDXL"
+
+
+@pytest.mark.parametrize(("frames", "part"), [(25, 5), (14, 7), (8, 8), (16, 8), (13, 1), (1, 1)])
+def test_a_video_is_decoded_in_equal_parts(frames: int, part: int) -> None:
+    assert equal_parts(frames, 8) == part

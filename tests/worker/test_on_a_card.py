@@ -20,6 +20,7 @@ from stoker_worker.engine import tiny
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import Made, OutOfMemoryError, Row, Unheard
 from stoker_worker.engine.start.folders import family_in, find_model
+from stoker_worker.engine.start.memory import tensors
 from stoker_worker.engine.start.pipeline import Model, load_pipeline
 from tests.worker.test_networks import assert_same
 

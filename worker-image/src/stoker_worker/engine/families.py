@@ -36,6 +36,7 @@ class Family:
     are cut. A video has `frames` frames, n × `frame_step` + 1 (None: as many as the model was made for). `batches` tells that the
     pipeline takes several pictures in one call. `names` are other names for what a job says, `always` are arguments of each call.
     `float32` are the parts that are not to be rounded to `dtype`. With `noise_on_device` random numbers are drawn there.
+    `decoded_together` is the most frames that the VAE decodes at once (None: all), which bounds its memory.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Family:
     dtype: str = "float16"
     float32: tuple[str, ...] = ()
     noise_on_device: bool = False
+    decoded_together: int | None = None
 
 
 FAMILIES = (
@@ -106,6 +108,7 @@ FAMILIES = (
         marks=("stable-video-diffusion", "svd"),
         classes=("StableVideoDiffusionPipeline",),
         default_steps=25,
+        decoded_together=8,
     ),
     Family(
         "LTX-Video",
@@ -169,6 +172,11 @@ def _is_of(family: Family, model_id: str, class_name: str) -> bool:
     if class_name:
         return class_name in family.classes
     return any(mark in model_id for mark in family.marks)
+
+
+def equal_parts(frames: int, most: int) -> int:
+    """Frames of each part where a video is cut into equal ones of at most `most`: then none holds frames of two videos."""
+    return max(part for part in range(1, most + 1) if frames % part == 0)
 
 
 def limits(family: Family, base: JobLimits) -> JobLimits:

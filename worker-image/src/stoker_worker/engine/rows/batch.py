@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stoker_worker.engine.families import Family
+from stoker_worker.engine.families import Family, equal_parts
 from stoker_worker.engine.protocol import CancelledError, EngineError, Made, Row, Steps
 from stoker_worker.engine.rows.arguments import arguments
 from stoker_worker.engine.rows.attendance import Attendance
@@ -49,6 +49,8 @@ def _called(loaded: Loaded, family: Family, rows: Sequence[Row], attendance: Att
         "callback_on_step_end": attendance.after_step,
         "callback_on_step_end_tensor_inputs": attendance.tensors,
     }
+    if family.decoded_together is not None:
+        call["decode_chunk_size"] = equal_parts(loaded.pipe.unet.config.num_frames, family.decoded_together)
     with loaded.torch.inference_mode():
         result = loaded.pipe(**{key: value for key, value in call.items() if key in loaded.accepted})
         tensor = result.frames if hasattr(result, "frames") else result.images.unsqueeze(1)

@@ -32,8 +32,10 @@ _RECORD_AT = 2
 """A form that comes once is not worth recording, which takes as long as some eight calls."""
 _HARDER = 4
 """How many times as often a form must come again once its graph had to go, so that too many forms do not record for ever."""
-_SATURATED = 0.05
-"""Where launching takes a smaller share of a call than this, the card never waits and a recording can save nothing worth it."""
+_SATURATED = 0.2
+"""Share of a call's time that launching must take: no more than that could be saved, and a card with work in hand saves far less.
+
+Such calls are the large ones, whose recording would hold as much memory as the call needs."""
 _MOST_MOVES = 2
 """How often a form is recorded anew because its weights have moved. More than that, and they move between all calls."""
 
@@ -96,10 +98,16 @@ class Graphs:
 
         return call
 
-    def forget(self, part: str | None = None) -> None:
-        """Drop the graphs of `part`, or all: memory is short, or the kernels are others now."""
-        for key in [key for key, form in self._forms.items() if part is None or form.part == part]:
+    def forget(self, part: str) -> None:
+        """Drop the graphs of `part` and what was decided about it: its kernels are others now."""
+        for key in [key for key, form in self._forms.items() if form.part == part]:
             del self._forms[key]
+
+    def free(self) -> None:
+        """Drop all graphs, because memory is short or the weights are about to move. What runs without stays with that."""
+        for form in self._forms.values():
+            form.graph, form.seen = None, 0
+        self._recorder.renew()
 
     @property
     def count(self) -> int:
@@ -145,8 +153,12 @@ class Graphs:
         except Exception as error:  # noqa: BLE001 - whatever keeps a call from being recorded, it runs without
             traceback.clear_frames(error.__traceback__)
             self._stays(name, form, GraphDecision.UNRECORDABLE, f"it cannot be recorded ({type(error).__name__})")
+            if isinstance(error, self._torch.OutOfMemoryError):
+                self.free()  # the call itself comes now, and must not fail for want of what others hold
         finally:
             self._recorder.exclusive.release()
+        if not self.count:
+            self._recorder.renew()  # a recording that was not kept has left its memory behind
 
     def _judge(self, name: str, form: _Form, subject: "_Subject") -> None:
         expected = subject.warmed_up()

@@ -37,6 +37,9 @@ class Recorder(Protocol):
     def record(self, body: Body) -> tuple[Recording, Any]:
         """Record `body`; returns its result as well, which holds nothing before the first replay."""
 
+    def renew(self) -> None:
+        """Let the memory go that recordings have shared: none of them is held any more."""
+
     def took(self, body: Body) -> Took:
         """How long `body` takes."""
 
@@ -52,7 +55,8 @@ class CudaRecorder:
     def __init__(self, torch: Any) -> None:
         self.exclusive = threading.Lock()
         self._torch = torch
-        self._begin_anew()
+        self._stream = torch.cuda.Stream()
+        self.renew()
 
     def warm_up(self, body: Body) -> Any:
         """Run `body` on the recording stream, after and before all else."""
@@ -93,16 +97,20 @@ class CudaRecorder:
             return
         with contextlib.suppress(RuntimeError):
             self._torch._C._cuda_endAllocateToPool(self._torch.cuda.current_device(), self._pool)  # noqa: SLF001 - the only way
-        self._begin_anew()
-        healing = self._torch.cuda.CUDAGraph()
-        with self._torch.cuda.stream(self._stream):
-            healing.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            self._torch.zeros(1, device="cuda")
-            healing.capture_end()
+        self.renew()
 
-    def _begin_anew(self) -> None:
-        self._stream = self._torch.cuda.Stream()
-        self._pool = self._torch.cuda.graph_pool_handle()
+    def renew(self) -> None:
+        """Begin a new pool, with a recording that is kept: torch takes no further one into a pool that has lost its last one.
+
+        That it is recorded and ended well also brings torch's random numbers out of a recording that was not.
+        """
+        cuda = self._torch.cuda
+        self._pool = cuda.graph_pool_handle()
+        self._anchor = cuda.CUDAGraph()
+        with cuda.stream(self._stream):
+            self._anchor.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            self._torch.zeros(1, device="cuda")
+            self._anchor.capture_end()
 
     def took(self, body: Body) -> Took:
         """By the host's clock between two moments at which the device is idle: that is what a caller waits."""

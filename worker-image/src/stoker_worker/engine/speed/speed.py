@@ -80,7 +80,7 @@ class Speed:
     def forget(self) -> None:
         """Give back what only saves time: the card is full, or the weights are about to leave it."""
         if self._graphs is not None:
-            self._graphs.forget()
+            self._graphs.free()
         for precisions in self._precisions:
             precisions.forget()
 
