@@ -32,6 +32,7 @@ class Part:
 
 PARTS = {
     "where": Part("where:where", 600, {}),
+    "norms": Part("norms:norms", 120, {"norms_vs_torch": 2, "decoder_vs_stock": 1.5}),
     "latency": Part(
         "pictures:latency",
         300,

@@ -16,6 +16,7 @@ from stoker_worker.engine.speed.attention import preferring_cudnn
 from stoker_worker.engine.speed.compile_cache import CompileCache, NoStore
 from stoker_worker.engine.speed.compiling import Compiled, Store, prepare, twin
 from stoker_worker.engine.speed.graphs import Graphs
+from stoker_worker.engine.speed.layout import lay_out_by_pixel
 from stoker_worker.engine.speed.precisions import Precisions
 from stoker_worker.engine.speed.recording import CudaRecorder, Recorder
 from stoker_worker.engine.speed.settled import settle
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 _DENOISERS = ("unet", "transformer", "transformer_2")
 """A pipeline's denoisers. The first that it has is compiled and may skip steps: where there are two, it has the noisier half."""
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3", "image_encoder")
-_FLAT = 4
-"""Dimensions of the weights of a convolution over height and width."""
 _FIRST_BLOCK_THRESHOLD = 0.08
 """How much the first block's result may change for the others to be skipped (diffusers, ``optimization/para_attn.md``)."""
 
@@ -62,7 +61,8 @@ class Speed:
         if switches.FUSED_NORMS in self._names:
             self._fuse_norms()
         if self._names & {switches.CHANNELS_LAST, switches.FUSED_NORMS}:
-            self._lay_out_by_pixel()
+            for _, module in _parts(self._loaded.pipe, (*_DENOISERS, "vae")):
+                lay_out_by_pixel(self._torch, module)
         if switches.FIRST_BLOCK_CACHE in self._names:
             _cache_first_block(self._denoiser[1])
         if switches.COMPILE in self._names:
@@ -126,13 +126,6 @@ class Speed:
         for part, module in _parts(self._loaded.pipe, (*_DENOISERS, "vae")):
             log.info("%s has %d norms of ours", part, norms.fuse(module))
             norms.keep_by_pixel(module)
-
-    def _lay_out_by_pixel(self) -> None:
-        """The weights of convolutions over height and width: those that go over time as well have no layout of this kind."""
-        for _, module in _parts(self._loaded.pipe, (*_DENOISERS, "vae")):
-            for parameter in module.parameters():
-                if parameter.dim() == _FLAT:
-                    parameter.data = parameter.data.contiguous(memory_format=self._torch.channels_last)
 
     def _compile(self, denoiser: Any) -> Compiled:
         prepared = prepare(self._torch, twin(denoiser), self._backend)
