@@ -41,6 +41,24 @@ def test_a_model_that_changed_is_learnt_anew_within_some_jobs() -> None:
     assert rates.per_unit("m") == pytest.approx(3, rel=0.1)
 
 
+def test_a_job_whose_worker_stood_still_does_not_make_all_others_seem_dear() -> None:
+    rates = Rates()
+    for _ in range(10):
+        rates.observe("m", "", cost=1, seconds=1)
+    rates.observe("m", "", cost=1, seconds=1000)
+
+    assert rates.per_unit("m") < 1.2
+
+
+def test_one_job_that_is_quick_proves_that_those_before_it_stood_still() -> None:
+    rates = Rates()
+    for _ in range(4):
+        rates.observe("m", "", cost=10, seconds=500)
+    rates.observe("m", "", cost=1, seconds=1)
+
+    assert rates.per_unit("m") < 2.01
+
+
 def test_a_job_is_compared_with_what_was_expected_of_it() -> None:
     rates = Rates()
     assert rates.observe("m", "", cost=1, seconds=1) == 1

@@ -24,6 +24,10 @@ def declared_cost(pipeline: Pipeline, fields: Mapping[str, Any]) -> float:
 
 _MEMORY = 0.9
 """What one more job leaves of the weight of those before it: the last ten or so count."""
+_BELIEVED = 2.0
+"""How many times as long as expected a job is taken to have cost, at most: one that took far longer tells that its worker stood
+still, and must not make all jobs of its model seem dear. What has truly become dearer is learnt from a few jobs more. That jobs are
+expected to take more than so many times what one took is never believed, for nothing makes a worker faster than it is."""
 _UNKNOWN_SECONDS_PER_UNIT = 0.05
 """Before anything was seen. A step of a megapixel takes SDXL about so long on a card of 2022."""
 
@@ -49,7 +53,11 @@ class Rates:
         if seen is None:
             seen = self._seen[model, device] = _Seen()
         expected = cost * seen.seconds / seen.cost if seen.cost else 0.0
-        seen.seconds = seen.seconds * _MEMORY + seconds
+        credible = seconds
+        if expected > 0:
+            credible = min(seconds, _BELIEVED * expected)
+            seen.seconds *= min(1.0, _BELIEVED * seconds / expected)
+        seen.seconds = seen.seconds * _MEMORY + credible
         seen.cost = seen.cost * _MEMORY + cost
         self._latest[model] = device
         return seconds / expected if expected > 0 else 1.0
