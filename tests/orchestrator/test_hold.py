@@ -61,6 +61,29 @@ def test_a_long_job_is_served_although_short_ones_never_end() -> None:
     assert passed == 9
 
 
+def test_who_stood_behind_because_jobs_were_thought_to_take_long_goes_first_once_that_is_known_better() -> None:
+    made = Line(0, warm=True)
+    made.join(0, Ask(10, "one"), now=0, start_timeout=60, seconds=40)
+    made.join(1, Ask(10, "one"), now=9, start_timeout=60, seconds=1)
+    made.join(2, Ask(1, "one"), now=10, start_timeout=60)
+
+    made.expect(lambda cost: cost / 10)
+
+    assert served(made) == [0, 1, 2]
+
+
+def test_whose_turn_it_is_among_callers_stays_when_durations_are_known_better() -> None:
+    made = Line(0, warm=True)
+    for ticket in range(7):
+        made.join(ticket, Ask(1, "many" if ticket < 5 else "few"), now=ticket, start_timeout=60, seconds=60 - 2 * ticket)
+    first = served(made, 1)
+
+    made.expect(lambda _: 1.0)
+
+    assert first == [6]
+    assert served(made) == [0, 1, 5, 2, 3, 4], "the one caller has had a job already"
+
+
 def test_the_order_of_waiting_holds_after_jobs_came_in_another_one() -> None:
     made = Line(0, warm=True)
     for ticket, waited in enumerate((0, 5, 9)):

@@ -28,6 +28,8 @@ _BELIEVED = 2.0
 """How many times as long as expected a job is taken to have cost, at most: one that took far longer tells that its worker stood
 still, and must not make all jobs of its model seem dear. What has truly become dearer is learnt from a few jobs more. That jobs are
 expected to take more than so many times what one took is never believed, for nothing makes a worker faster than it is."""
+FAR_LESS = 1 / _BELIEVED
+"""A job that took a smaller share of what was expected than this has proven that all were expected to take too long."""
 _UNKNOWN_SECONDS_PER_UNIT = 0.05
 """Before anything was seen. A step of a megapixel takes SDXL about so long on a card of 2022."""
 

@@ -5,7 +5,7 @@ ones that came no later after it than it takes itself, and jobs that take as lon
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker_orchestrator.domain.model import Endpoint
 from stoker_orchestrator.domain.order import FairOrder
@@ -124,6 +124,13 @@ class Line:
         for job in self._jobs.values():
             if not job.ask.again:
                 self._order.add(job.ticket, job.ask.caller, job.rank)
+
+    def expect(self, seconds: Callable[[float], float]) -> None:
+        """Jobs take less than was expected when they came; `seconds` tells how long now, from a declared cost."""
+        for ticket, job in self._jobs.items():
+            self._jobs[ticket] = replace(job, rank=min(job.rank, job.joined + seconds(job.ask.cost)))
+        self._again = {ticket: self._jobs[ticket] for ticket in self._again}
+        self._order.rerank(lambda ticket: self._jobs[ticket].rank)
 
     def turn(self, now: float, *, warm: bool) -> None:
         """Tell whether the model has a worker that serves, from `now` on."""

@@ -6,6 +6,7 @@ on by the cost of each of its jobs that is served, and the smallest tag is next.
 
 import heapq
 from bisect import bisect_left, insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _FEW = 64
@@ -59,6 +60,13 @@ class FairOrder:
             owner.tag += cost
         del owner.jobs[bisect_left(owner.jobs, (rank, ticket))]
         self._step_back(owner)
+
+    def rerank(self, rank: Callable[[int], float]) -> None:
+        """The jobs have other ranks than thought, by ticket; callers keep their tags."""
+        self._owners = {ticket: (owner, rank(ticket)) for ticket, (owner, _) in self._owners.items()}
+        for caller in self._callers.values():
+            caller.jobs = sorted((self._owners[ticket][1], ticket) for _, ticket in caller.jobs)
+        self._turns = sorted(caller.turn for caller in self._callers.values())
 
     def _step_aside(self, owner: _Caller) -> None:
         if owner.jobs:

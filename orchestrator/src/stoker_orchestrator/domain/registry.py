@@ -180,12 +180,16 @@ class Registry:
                 if those.get(endpoint.id) is endpoint:
                     del those[endpoint.id]
 
-    def observe(self, endpoint: Endpoint, cost: float, seconds: float) -> None:
-        """A job of this declared cost took so long on `endpoint`: what its model costs there, and how fast it is itself."""
+    def observe(self, endpoint: Endpoint, cost: float, seconds: float) -> float:
+        """A job of this declared cost took so long on `endpoint`: what its model costs there, and how fast it is itself.
+
+        Returns how that compares to what was expected (0.5: half as long).
+        """
         if endpoint.model not in self._models:
-            return
-        ratio = min(max(self.rates.observe(endpoint.model, endpoint.device, cost, seconds), _LEAST_PACE), _MOST_PACE)
-        endpoint.pace += (ratio - endpoint.pace) * _WEIGHT
+            return 1.0
+        ratio = self.rates.observe(endpoint.model, endpoint.device, cost, seconds)
+        endpoint.pace += (min(max(ratio, _LEAST_PACE), _MOST_PACE) - endpoint.pace) * _WEIGHT
+        return ratio
 
     def estimated_wait(self, name: str, work: float) -> float:
         """Seconds until a job sent now begins, with so much declared work in line before it; 0 where a slot is free."""

@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.domain.admission import Hold, Limits, Refusal, admit, retry_after, stuck, unavailable
+from stoker_orchestrator.domain.cost import FAR_LESS
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask, Line
 from stoker_orchestrator.domain.load import NOBODY, Crowd, Load
@@ -151,13 +152,19 @@ class Switchboard:
         endpoint = grant.endpoint
         self.registry.give_back(endpoint, grant.cost, now)
         if outcome is Outcome.SERVED:
-            self.registry.observe(endpoint, grant.cost, seconds)
+            self._learn(endpoint, grant.cost, seconds)
             self.outliers.ended(endpoint)
         elif outcome is Outcome.LOST and self.registry.endpoint(endpoint.id) is endpoint:
             effects += self._judged(self.outliers.failed(endpoint), now)
         if self._lines:
             effects += self._serve(endpoint.model, now)
         return effects
+
+    def _learn(self, endpoint: Endpoint, cost: float, seconds: float) -> None:
+        """Who waits stands where it would, had one known that jobs take so much less: the order rests on how long they take."""
+        name, line = endpoint.model, self._lines.get(endpoint.model)
+        if self.registry.observe(endpoint, cost, seconds) < FAR_LESS and line is not None:
+            line.expect(lambda declared: self.registry.expected(name, declared))
 
     def apply(self, event: FleetEvent, now: float) -> list[Effect]:
         """The fleet changed."""
