@@ -11,7 +11,7 @@ from rich.console import Console
 
 from stoker_cli.client import AwayError
 from stoker_cli.status import follow
-from stoker_cli.tables import duration, tables
+from stoker_cli.tables import duration, tables, three_digits
 from stoker_cli.views import JsonView, LiveView, TextView, View
 from stoker_contracts.overview import (
     LineOverview,
@@ -110,6 +110,11 @@ DECIDED   MODEL           WORKERS  WHY
                                    s
 12:00:00  t2i-sdxl-turbo  0 → 1    Wake: a job came and no worker runs
 """
+
+
+@pytest.mark.parametrize(("measured", "shown"), [(49.84, "49.8"), (0.1234, "0.123"), (999.6, "1,000"), (2263.4, "2,263")])
+def test_figures_are_shown_as_people_write_them(measured: float, shown: str) -> None:
+    assert three_digits(measured) == shown
 
 
 class CtrlCError(Exception):

@@ -119,7 +119,7 @@ def _workers(models: tuple[ModelOverview, ...]) -> Table:
             _coloured(worker.state),
             f"{worker.in_flight}/{worker.capacity}",
             _known(worker.work_seconds),
-            "" if worker.ms_per_unit is None else f"{worker.ms_per_unit:.3g}",
+            "" if worker.ms_per_unit is None else three_digits(worker.ms_per_unit),
         )
     return table
 
@@ -132,6 +132,15 @@ def _decisions(models: tuple[ModelOverview, ...]) -> Table:
         why = Text.assemble((f"{decision.reason}: ", "bold"), decision.message)
         table.add_row(f"{time.astimezone():%H:%M:%S}", name, f"{decision.before} → {decision.after}", why)
     return table
+
+
+_WHOLE = 999.5
+"""From here on three digits are none behind the point."""
+
+
+def three_digits(value: float) -> str:
+    """A figure with three digits, or with all that it has before the point."""
+    return f"{value:.3g}" if value < _WHOLE else f"{value:,.0f}"
 
 
 def _known(seconds: float | None) -> str:
