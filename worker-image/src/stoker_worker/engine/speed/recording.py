@@ -50,13 +50,16 @@ class CudaRecorder:
     One stream for all, because torch lets recordings share memory only where they were made on one stream, and because cuBLAS
     keeps a workspace for each stream. Graphs that share memory spoil each other's results: whoever replays one takes its result
     out at once.
+
+    torch takes no further recording into a pool that has lost its last one, so each pool has a small one that is kept.
     """
 
     def __init__(self, torch: Any) -> None:
         self.exclusive = threading.Lock()
         self._torch = torch
         self._stream = torch.cuda.Stream()
-        self.renew()
+        self._pool: Any = None
+        self._kept: Any = None
 
     def warm_up(self, body: Body) -> Any:
         """Run `body` on the recording stream, after and before all else."""
@@ -68,49 +71,54 @@ class CudaRecorder:
         return result
 
     def record(self, body: Body) -> tuple[Recording, Any]:
-        """Record `body`. ``thread_local``: other threads may go on allocating memory meanwhile.
+        """Record `body`."""
+        self._torch.cuda.synchronize()
+        self._torch.cuda.empty_cache()
+        if self._kept is None:
+            self._begin_pool()
+        try:
+            return self._recorded(self._pool, body)
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # what was recorded well brings torch's random numbers out of what was not
+                self._begin_pool()
+            raise
+
+    def renew(self) -> None:
+        """Let go of the pool; the next recording begins another one."""
+        self._kept = None
+
+    def _begin_pool(self) -> None:
+        pool = self._torch.cuda.graph_pool_handle()
+        kept, _ = self._recorded(pool, lambda: self._torch.zeros(1, device="cuda"))
+        self._pool, self._kept = pool, kept
+
+    def _recorded(self, pool: Any, body: Body) -> tuple[Any, Any]:
+        """By ``thread_local`` other threads may go on allocating memory meanwhile.
 
         Not by ``torch.cuda.graph``: where a recording fails, that leaves the thread on the recording stream.
         """
-        cuda = self._torch.cuda
-        graph = cuda.CUDAGraph()
-        cuda.synchronize()
-        cuda.empty_cache()
-        with cuda.stream(self._stream):
-            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        graph = self._torch.cuda.CUDAGraph()
+        with self._torch.cuda.stream(self._stream):
+            graph.capture_begin(pool=pool, capture_error_mode="thread_local")
             try:
                 result = body()
                 graph.capture_end()
             except BaseException:
-                self._give_up(graph)
+                self._give_up(graph, pool)
                 raise
         return graph, result
 
-    def _give_up(self, graph: Any) -> None:
-        """End a recording that failed, and leave stream, memory and random numbers fit for the next one.
+    def _give_up(self, graph: Any, pool: Any) -> None:
+        """End a recording that failed.
 
-        Once something that cannot be recorded was asked for, ending the recording fails as well (CUDA, "prohibited and unhandled
-        operations"), and torch then leaves its allocator and its random numbers in the middle of it.
+        Once something that cannot be recorded was asked for, ending it fails as well (CUDA, "prohibited and unhandled operations"),
+        and torch's allocator would stay in the middle of it: it could not free memory for anyone.
         """
-        with contextlib.suppress(RuntimeError):
+        try:
             graph.capture_end()
-            return
-        with contextlib.suppress(RuntimeError):
-            self._torch._C._cuda_endAllocateToPool(self._torch.cuda.current_device(), self._pool)  # noqa: SLF001 - the only way
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin a new pool, with a recording that is kept: torch takes no further one into a pool that has lost its last one.
-
-        That it is recorded and ended well also brings torch's random numbers out of a recording that was not.
-        """
-        cuda = self._torch.cuda
-        self._pool = cuda.graph_pool_handle()
-        self._anchor = cuda.CUDAGraph()
-        with cuda.stream(self._stream):
-            self._anchor.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-            self._torch.zeros(1, device="cuda")
-            self._anchor.capture_end()
+        except RuntimeError:
+            with contextlib.suppress(RuntimeError):
+                self._torch._C._cuda_endAllocateToPool(self._torch.cuda.current_device(), pool)  # noqa: SLF001 - the only way
 
     def took(self, body: Body) -> Took:
         """By the host's clock between two moments at which the device is idle: that is what a caller waits."""
