@@ -15,7 +15,7 @@ from benchmarks.result import rounded, say
 from stoker_contracts.jobs import ImageToVideo
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.encoding.mp4 import encode_mp4
-from stoker_worker.engine.families import equal_parts
+from stoker_worker.engine.families import equal_parts, family_of
 from stoker_worker.engine.protocol import Footprint
 from stoker_worker.engine.speed.compiling import twin
 from stoker_worker.engine.speed.speed import Speed, recorder_of
@@ -62,7 +62,8 @@ def video(stage: Stage) -> dict[str, Any]:
     timer = Timer(stage.torch, stage.device)
     width, height = stage.pick(1024, 64), stage.pick(576, 64)
     job = ImageToVideo(width=width, height=height, num_inference_steps=stage.pick(stage.video_steps, 1))
-    together = equal_parts(pipe.unet.config.num_frames, 8)  # as the worker does: all at once do not fit beside another model
+    most = family_of(model[0], Pipeline.IMAGE_TO_VIDEO).decoded_together
+    together = equal_parts(pipe.unet.config.num_frames, most) if most is not None else None
     picture = Image.effect_noise((width, height), 64).convert("RGB")
 
     def stock_frames() -> list[Any]:
