@@ -73,7 +73,7 @@ def test_each_switch_has_one_class_and_a_sentence() -> None:
         ({"first-block-cache", "compile"}, HOPPER, "choose one of"),
         ({"fused-norms"}, Place(None, has_triton=True), "a card, and there is none"),
         ({"fused-norms"}, Place((8, 0)), "Triton, which is not installed"),
-        ({"fused-norms", "compile"}, HOPPER, "compiler does by itself: choose one of fused-norms and compile"),
+        ({"fused-norms", "compile"}, HOPPER, "blocks are called: choose one of fused-norms and compile"),
         ({"first-block-cache", "cudnn-attention"}, Place((8, 0)), "cudnn-attention needs .*; first-block-cache needs"),
     ],
 )

@@ -101,7 +101,7 @@ def _refusal(name: str, names: frozenset[str], place: Place) -> str | None:
         missing = "a card, and there is none" if place.capability is None else "Triton, which is not installed"
         return f"{name} needs {missing}; leave it out"
     if name == FUSED_NORMS and COMPILE in names:
-        return f"{name} is what the compiler does by itself: choose one of {name} and {COMPILE}"
+        return f"{name} and {COMPILE} both change how the denoiser's blocks are called: choose one of {name} and {COMPILE}"
     if name == FIRST_BLOCK_CACHE and not place.caches_steps:
         return f"{name} needs a denoiser that can cache steps, and this model's cannot; leave it out"
     if name == FIRST_BLOCK_CACHE and COMPILE in names:
