@@ -1,12 +1,15 @@
 """Networks that answer from one weight say what they said before."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
 from tests.worker.conftest import Engines
+from tests.worker.test_family_pipelines import EVERY, row, run
 
 torch = pytest.importorskip("torch")
 
@@ -49,13 +52,40 @@ def test_a_familys_networks_say_what_they_said_before_wherever_they_are_moved(pi
             assert network.device == torch.device("meta")
 
 
-def test_no_answer_walks_through_the_modules(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe = engines("sdxl", tiny.FAMILIES["sdxl"][0])._ready.pipe
+@pytest.mark.parametrize(("family", "pipeline"), EVERY)
+def test_no_call_walks_through_the_modules(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch, family: str, pipeline: Pipeline
+) -> None:
+    engine = engines(family, pipeline)
 
     def walk(*_: Any, **__: Any) -> Any:
         message = "walked through all modules"
         raise AssertionError(message)
 
     monkeypatch.setattr("diffusers.hooks.group_offloading._get_top_level_group_offload_hook", walk)
-    assert pipe._execution_device == pipe.unet.device == torch.device("cpu")
-    assert pipe.unet.dtype == pipe.vae.dtype == torch.float32
+    monkeypatch.setattr("diffusers.models.modeling_utils.get_parameter_dtype", walk)
+    monkeypatch.setattr(
+        "diffusers.hooks.group_offloading._is_group_offload_enabled", lambda _: False
+    )  # conversions are not its matter
+    assert len(run(engine, [row(pipeline, 1)])) == 1
+
+
+def test_a_network_of_somebody_else_is_asked_for_its_hooks_as_ever(engines: Engines) -> None:
+    from diffusers.utils.torch_utils import get_module_execution_device  # noqa: PLC0415 - as above
+
+    engines("sdxl", Pipeline.TEXT_TO_IMAGE)
+    offloaded = torch.nn.Linear(1, 1)
+    offloaded._diffusers_hook = Offloading("meta")
+
+    assert get_module_execution_device(offloaded) == torch.device("meta")
+    assert get_module_execution_device(torch.nn.Linear(1, 1)) == torch.device("cpu")
+
+
+class Offloading:
+    """The hooks of a network that is moved to `device` for each call, as diffusers keeps them."""
+
+    def __init__(self, device: str) -> None:
+        self.config = SimpleNamespace(onload_device=torch.device(device))
+
+    def get_hook(self, name: str) -> "Offloading | None":
+        return self if name == "group_offloading" else None

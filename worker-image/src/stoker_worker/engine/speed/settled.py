@@ -5,30 +5,51 @@ weights (0.42, ``hooks/group_offloading``). For SDXL that is several millisecond
 nothing to do. This worker sets no such hooks, so the first weight knows.
 """
 
+import functools
 from typing import Any
+from weakref import WeakKeyDictionary
 
 
 def settle(torch: Any, pipe: Any) -> None:
     """Let `pipe` and its networks answer from one weight of each. No hooks may be set on them from now on."""
     from diffusers import ModelMixin  # noqa: PLC0415 - it is there once a pipeline is
 
-    networks = [part for part in pipe.components.values() if isinstance(part, ModelMixin)]
+    networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     for network in networks:
-        _settle_network(torch, network)
-    first = next((slot for network in networks if (slot := _slot(network, network.dtype)) is not None), None)
+        _settle_network(torch, network, tells_dtype=isinstance(network, ModelMixin))
+    first = next((_SLOTS[network] for network in networks if network in _SLOTS), None)
     if first is not None and pipe.device == _weight(first).device:
         _answering(pipe, _execution_device=property(lambda _pipe: _weight(first).device))
-
-
-def _settle_network(torch: Any, network: Any) -> None:
-    slot = _slot(network, network.dtype)
-    if slot is not None and isinstance(_weight(slot), torch.nn.Parameter):
-        device = property(lambda _network: _weight(slot).device)
-        _answering(network, device=device, dtype=property(lambda _network: _weight(slot).dtype))
+    _ask_first_weights()
 
 
 _Slot = tuple[dict[str, Any], str]
 """Where a module keeps a weight: it is looked up anew each time, because moving a module may replace it."""
+_SLOTS: "WeakKeyDictionary[Any, _Slot]" = WeakKeyDictionary()
+"""Of each settled network, its first weight."""
+
+
+def _settle_network(torch: Any, network: Any, *, tells_dtype: bool) -> None:
+    slot = _slot(network, getattr(network, "dtype", None))
+    if slot is None or not isinstance(_weight(slot), torch.nn.Parameter):
+        return
+    _SLOTS[network] = slot
+    if tells_dtype:
+        _answering(network, dtype=property(lambda _network: _weight(slot).dtype))
+
+
+@functools.cache
+def _ask_first_weights() -> None:
+    """Where diffusers looks for a network's hooks, for whatever reason, let it hear from a settled one where that lies."""
+    from diffusers.hooks import group_offloading  # noqa: PLC0415 - as above
+
+    walk = group_offloading._get_group_onload_device  # noqa: SLF001
+
+    def device_of(network: Any) -> Any:
+        slot = _SLOTS.get(network)
+        return walk(network) if slot is None else _weight(slot).device
+
+    group_offloading._get_group_onload_device = device_of  # noqa: SLF001
 
 
 def _slot(network: Any, dtype: Any) -> _Slot | None:
