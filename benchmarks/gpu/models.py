@@ -17,7 +17,7 @@ from stoker_worker.engine import tiny
 from stoker_worker.engine.start.folders import INDEX
 
 _WIDTH = 0.02
-_SDXL_VAE = {
+_SDXL_VAE: dict[str, Any] = {
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "layers_per_block": 2,
@@ -90,30 +90,47 @@ def _written(stage: Stage, model_id: str, pipeline: Pipeline, enlarge: Callable[
 
 
 def _sdxl(stage: Stage, pipe: Any) -> None:
+    _replace(stage, pipe, sdxl_networks(stage, len(pipe.tokenizer), TRUE_WIDTHS))
+
+
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Sizes of SDXL's networks that say nothing of how many modules they have: of hidden states, and channels with their heads."""
+
+    text_encoder: int
+    text_encoder_2: int
+    unet: tuple[int, int, int]
+    heads: tuple[int, int, int]
+    vae: tuple[int, int, int, int]
+
+
+TRUE_WIDTHS = Widths(768, 1280, (320, 640, 1280), (5, 10, 20), _SDXL_VAE["block_out_channels"])
+
+
+def sdxl_networks(stage: Stage, words: int, widths: Widths) -> dict[str, Any]:
+    """SDXL's networks in float16 on the device, as deep as they are and of these widths; `words` are those of the tokenizers."""
     from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: PLC0415
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection  # noqa: PLC0415
 
-    last = len(pipe.tokenizer) - 1
-    marks = {"bos_token_id": last - 1, "eos_token_id": last, "pad_token_id": last}
-    small = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, **marks)
-    large = CLIPTextConfig(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20,
-                           hidden_act="gelu", projection_dim=1280, **marks)  # fmt: skip
+    marks = {"bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": words - 1}
+    one, two = widths.text_encoder, widths.text_encoder_2
+    small = CLIPTextConfig(hidden_size=one, intermediate_size=4 * one, num_hidden_layers=12, num_attention_heads=12, **marks)
+    large = CLIPTextConfig(hidden_size=two, intermediate_size=4 * two, num_hidden_layers=32, num_attention_heads=20,
+                           hidden_act="gelu", projection_dim=two, **marks)  # fmt: skip
+    vae = _SDXL_VAE | _UPWARDS | {"block_out_channels": widths.vae}
     with _made_on(stage, stage.torch.float16):
-        parts = {
+        return {
             "text_encoder": CLIPTextModel(small),
             "text_encoder_2": CLIPTextModelWithProjection(large),
-            "vae": AutoencoderKL(
-                latent_channels=4, scaling_factor=0.13025, **_SDXL_VAE, **_UPWARDS
-            ),
+            "vae": AutoencoderKL(latent_channels=4, scaling_factor=0.13025, **vae),
             "unet": UNet2DConditionModel(
-                sample_size=64, block_out_channels=(320, 640, 1280), layers_per_block=2, attention_head_dim=(5, 10, 20),
+                sample_size=64, block_out_channels=widths.unet, layers_per_block=2, attention_head_dim=widths.heads,
                 down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
                 up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-                transformer_layers_per_block=(1, 2, 10), cross_attention_dim=2048, use_linear_projection=True,
-                addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
+                transformer_layers_per_block=(1, 2, 10), cross_attention_dim=one + two, use_linear_projection=True,
+                addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=two + 6 * 256,
             ),
         }  # fmt: skip
-    _replace(stage, pipe, parts)
 
 
 def _svd(stage: Stage, pipe: Any) -> None:

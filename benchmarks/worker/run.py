@@ -2,7 +2,7 @@
 
 Seconds of a call for each tiny pipeline, how fast /health answers while a job runs, how soon a stub worker listens, how long a
 worker takes to its first picture beside its imports and its load on their own, how well the scheduler packs the work of a mixed
-crowd, and what it costs to encode and decode pictures.
+crowd, how much Python a call takes between its networks, and what it costs to encode and decode pictures.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.processes import BenchmarkError, cpu_seconds
 from benchmarks.result import compare, print_result, quantile, rounded, say
+from benchmarks.worker.between import python_vs_stock
 from benchmarks.worker.encoding import mp4_vs_png, png_vs_pillow, upload_ms
 from benchmarks.worker.scheduling import scheduling
 from benchmarks.worker.start import SHAPES, Subject, first_picture_vs_parts
@@ -34,7 +35,7 @@ CALLS = 12
 PROBES = 600
 PROBE_SECONDS = 30.0
 STARTS = 12
-AT_LEAST = {"packing": 0.95, "png_vs_pillow": 20.0, "mp4_vs_png": 15.0}
+AT_LEAST = {"packing": 0.95, "png_vs_pillow": 20.0, "mp4_vs_png": 15.0, "python_vs_stock": 5.0}
 AT_MOST = {"call_s": 1.0, "health_p99_ms": 10.0, "stub_listen_s": 1.0, "small_p95_vs_fifo": 0.5, "first_picture_vs_parts": 1.3}
 JOB = {"prompt": "a red circle", "num_inference_steps": 2, "seed": 1}
 SQUARE = {"width": 64, "height": 64}
@@ -140,6 +141,7 @@ def main() -> int:
             stub = starts(Path(scratch))
             first = first_picture_vs_parts(Subject(models, SHAPES, JOB | SQUARE), Path(scratch))
             seconds, probes = calls(models, Path(scratch))
+            between = python_vs_stock(Path(scratch))
         crowd = scheduling()
         png, clip, uploads = png_vs_pillow(), mp4_vs_png(), upload_ms()
     except BenchmarkError as error:
@@ -154,6 +156,7 @@ def main() -> int:
     figures |= {name: rounded(crowd.pop(name)) for name in ("packing", "small_p95_vs_fifo")}
     figures["png_vs_pillow"] = min(each["faster"] for each in png.values())
     figures["mp4_vs_png"] = clip["faster"]
+    figures["python_vs_stock"] = between.pop("python_vs_stock")
     compare(figures | {"call_s": max(call_s.values())}, AT_LEAST, AT_MOST)
     raw = {
         "call_max_s": {name: rounded(max(each)) for name, each in seconds.items()},
@@ -163,6 +166,7 @@ def main() -> int:
         "stub_listen_max_s": rounded(max(stub)),
         "stub_starts": len(stub),
         "start": {name: rounded(seconds) for name, seconds in first.items()},
+        "between_networks": {name: rounded(each) for name, each in between.items()},
         "png": png,
         "mp4": clip,
         "upload_ms": uploads,
