@@ -27,9 +27,7 @@ _VALUES: tuple[Callable[[random.Random], Any], ...] = (
     lambda chance: chance.choice((8, 64, 65, 72, 4096, 4097, 200, 201, 500, 501, 2**31, 2**32 - 1, 2**32, 2**63, 10**30)),
     lambda chance: chance.uniform(-2, 2) * 10 ** chance.randint(-300, 300),
     lambda chance: chance.choice((True, False, None, "", " ", [], {}, [None], {"a": 1})),
-    lambda chance: chance.choice(
-        ("nan", "inf", "-inf", "1e999", "0x10", "1_000", "٣", "1.0", "-0", "true", "mp4", "frames", "org/model")
-    ),
+    lambda chance: chance.choice(_WORDS),
     lambda chance: "x" * chance.choice((1, 255, 8191, 8192, 8193, 100_000)),
     lambda chance: "".join(
         chr(chance.choice((chance.randrange(1, 0xD800), chance.randrange(0xE000, 0x110000)))) for _ in range(20)
