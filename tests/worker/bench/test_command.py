@@ -16,8 +16,11 @@ import httpx2
 import pytest
 from click.testing import CliRunner, Result
 
+from stoker_contracts.pipelines import Pipeline
 from stoker_worker.bench.document import Result as Document
 from stoker_worker.bench.main import stoker_bench
+from stoker_worker.bench.options import Options
+from stoker_worker.bench.plan import Load
 from tests.support.ports import free_port
 from tests.support.stub_workers import StubWorkers
 
@@ -158,6 +161,12 @@ def test_every_option_is_explained() -> None:
         for parameter in command.params:
             assert isinstance(parameter, click.Argument) or (isinstance(parameter, click.Option) and parameter.help)
     assert call("--help").exit_code == call("run", "-h").exit_code == call("compare", "-h").exit_code == 0
+
+
+def test_the_help_names_the_prompt_that_is_sent_without_one() -> None:
+    sent = Options(Load(1), {}).kinds(Pipeline.TEXT_TO_IMAGE, batched=False)[0].fields["prompt"]
+
+    assert f"[default: {sent}]" in " ".join(call("run", "--help").stdout.split())
     assert call("--version").stdout.startswith("stoker-bench ")
 
 

@@ -21,7 +21,7 @@ from stoker_worker.bench import in_process, over_http
 from stoker_worker.bench.document import Result
 from stoker_worker.bench.failure import BenchError
 from stoker_worker.bench.files import checked_place, read_mix, write_json
-from stoker_worker.bench.options import Options
+from stoker_worker.bench.options import PROMPT, Options
 from stoker_worker.bench.plan import Load
 from stoker_worker.bench.progress import view
 from stoker_worker.bench.report import report
@@ -102,7 +102,7 @@ _JOB = _options(
                  help="Denoising steps; 0: the model's own default."),
     click.option("--width", type=int, help="Pixels; of the picture that is sent for image-to-image.  [default: the pipeline's]"),
     click.option("--height", type=int, help="As above."),
-    click.option("--prompt", help="Words of all jobs.  [default: a lighthouse]"),
+    click.option("--prompt", help=f"Words of all jobs.  [default: {PROMPT}]"),
     click.option("--image", type=_FILE, help="Picture that jobs carry.  [default: a made one of the job's size]"),
     click.option("--output-format", type=click.Choice(["frames", "mp4"]),
                  help="How videos are asked for.  [default: the pipeline's]"),
