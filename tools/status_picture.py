@@ -25,11 +25,11 @@ FILE = ROOT / "docs/pictures/status.svg"
 PORT = 18935
 URL = f"http://127.0.0.1:{PORT}"
 SDXL = "stabilityai/sdxl-turbo"
-COLD = "ByteDance/SDXL-Lightning"
+COLD = "stabilityai/stable-diffusion-xl-base-1.0"
 MODELS = [
     {"pipeline": "text-to-image", "model_id": SDXL, "warm": True, "capacity": 2},
     {"pipeline": "text-to-image", "model_id": COLD, "warm": False},
-    {"pipeline": "image-to-image", "model_id": "timbrooks/instruct-pix2pix", "warm": True},
+    {"pipeline": "image-to-image", "model_id": "stabilityai/sd-turbo", "warm": True},
     {"pipeline": "image-to-video", "model_id": "stabilityai/stable-video-diffusion-img2vid-xt", "warm": False},
 ]
 JOB = {"prompt": "a lighthouse", "width": 1024, "height": 1024, "num_inference_steps": 40}
