@@ -1,6 +1,7 @@
 """Write the reference pages from the code that defines what they tell, or check them."""
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import click
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import CollectorRegistry
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from stoker_cli.main import stoker
@@ -77,8 +78,16 @@ def _nodes(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str
 def _fields(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, ...]]:
     for name, child in node.get("properties", {}).items():
         here = f"{path}.{name}" if path else name
-        yield f"`{here}`", _type(child), f"`{child['default']}`" if child.get("default") else "", child.get("description", "")
+        yield f"`{here}`", _type(child), _shown(child.get("default")), child.get("description", "")
         yield from _fields(child.get("items", child), f"{here}[]" if "items" in child else here)
+
+
+def _shown(value: object) -> str:
+    """A default as people write it: words as they are, everything else as JSON, and nothing where there is nothing."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    if plain is None or plain in ("", {}, []):
+        return ""
+    return f"`{plain if isinstance(plain, str | Path) else json.dumps(plain)}`"
 
 
 def _type(node: dict[str, Any]) -> str:
@@ -93,7 +102,13 @@ def settings() -> str:
     programs: dict[str, type[BaseSettings]] = {
         "Operator": OperatorSettings, "Orchestrator": OrchestratorSettings, "Worker": WorkerSettings,
     }  # fmt: skip
-    words = "A program that gets a bad value ends at once and names the variable. The chart sets these from its values.\n"
+    words = (
+        "A program that gets a bad value ends at once and names the variable. On Kubernetes the operator and the orchestrator get\n"
+        "those that [the chart's values](chart-values.md) name, and workers those that a ModelDeployment says. Others of a\n"
+        "worker, such as `MAX_BATCH`, `WARM_SHAPES`, `PARK_AFTER_SECONDS` and `STEP_TIMEOUT_SECONDS`, go in by `worker.env` of\n"
+        "the chart. Others of the operator and the orchestrator, such as `STOKER_RECONCILES` and `STOKER_MAX_CONNECTIONS`, keep\n"
+        "their defaults.\n"
+    )
     tables = [f"\n## {name}\n\n{_table(('variable', 'default', 'meaning'), _variables(kind))}" for name, kind in programs.items()]
     return f"{_GENERATED}# Settings\n\n{words}{''.join(tables)}"
 
@@ -101,9 +116,8 @@ def settings() -> str:
 def _variables(kind: type[BaseSettings]) -> Iterator[tuple[str, ...]]:
     for name, field in kind.model_fields.items():
         variable = f"{kind.model_config.get('env_prefix', '')}{name}".upper()
-        factory: Any = field.default_factory
-        default = "" if field.default is PydanticUndefined and factory is None else factory() if factory else field.default
-        yield f"`{variable}`", f"`{default}`" if default not in ("", None) else "", field.description or ""
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        yield f"`{variable}`", _shown(default), field.description or ""
 
 
 def metrics() -> str:
@@ -120,7 +134,8 @@ def metrics() -> str:
 
 def _collected(registry: CollectorRegistry) -> Iterator[tuple[str, ...]]:
     for each, labels in families(registry):
-        yield f"`{each.name}`", each.type, ", ".join(f"`{label}`" for label in labels), each.documentation
+        name = f"{each.name}_total" if each.type == "counter" else each.name
+        yield f"`{name}`", each.type, ", ".join(f"`{label}`" for label in labels), each.documentation
 
 
 def families(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str, ...]]]:
@@ -144,7 +159,8 @@ def model_families() -> str:
     )
     head = ("family", "pipelines", "classes", "sides divisible by", "steps", "tokens", "frames", "format", "together", "leaves")
     few = (
-        "Models whose id has these words run without guidance, whatever a job asks for.\n\n"
+        "Models whose id has these words run without guidance, whatever a job asks for. The first row all of whose words are in\n"
+        "the id counts.\n\n"
         f"{_table(('words in the id', 'steps', 'tokens'), _distilled())}"
     )
     return f"{_GENERATED}# Families of models\n\n{words}\n{_table(head, _families())}\n## Distilled models\n\n{few}"
