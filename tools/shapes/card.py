@@ -24,9 +24,10 @@ pipeline_tag: {task}
 _ORIGIN = """
 ## How it came about
 
-`python -m tools.shapes.train --out worker-image/models` trains it, on a CPU, within an hour of one core's work. The same seed gives
-the same weights on the same kind of processor. All its pictures are drawn by `tools/shapes/world.py`: there is no data set, nothing
-was taken from other models, and nothing has to be downloaded. Licence: Apache-2.0.
+`python -m tools.shapes.train --out worker-image/models` trains it, on a CPU, with the other one: about 40 minutes
+of one core's work, half an hour on two; the same seed gives the same weights on the same kind of processor. All its pictures are
+drawn by `tools/shapes/world.py`: there is no data set, nothing was taken from other models, and nothing has to be downloaded.
+Licence: Apache-2.0.
 
 ## Size
 

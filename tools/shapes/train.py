@@ -1,6 +1,7 @@
 """Train both models and store them: ``python -m tools.shapes.train --out DIR [--seed 0]``.
 
-Forty minutes of one core's work, much of it side by side. The same seed gives the same weights on the same kind of processor.
+It takes about 40 minutes of one core's work, half an hour on two; the same seed gives the same weights on the same kind of
+processor.
 """
 
 import argparse
