@@ -131,9 +131,12 @@ async def _translated() -> AsyncIterator[None]:
             message = f"the API server answered {code}: {words}"
             raise ClusterError(message) from error
         raise RefusedError(code, words) from error
+    except httpx2.HTTPStatusError as error:
+        message = f"the API server, or what stands before it, answered {error.response.status_code}"
+        raise ClusterError(message) from error
     except (httpx2.HTTPError, OSError) as error:
         message = f"the API server cannot be reached ({type(error).__name__})"
         raise ClusterError(message) from error
-    except ValueError as error:
-        message = "the API server answered with something that is no JSON"
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # lightkube takes every answer for an API server's own
+        message = "the API server, or what stands before it, gave an answer that cannot be read"
         raise ClusterError(message) from error
