@@ -113,8 +113,11 @@ def test_the_deployment_of_an_earlier_resource_is_waited_for(former: dict[str, A
         (403, "cannot patch resource", ConditionType.READY, Reason.NOT_READY),
     ],
 )
-def test_a_deployment_that_the_api_server_refuses_is_told(code: int, message: str, kind: ConditionType, reason: Reason) -> None:
-    judged = verdicts(replace(seen(**WARM), deployment=None, refusal=Refusal(code, message)), NOW)
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_deployment_that_the_api_server_refuses_is_told_of_a_cold_model_too(
+    code: int, message: str, kind: ConditionType, reason: Reason, *, warm: bool
+) -> None:
+    judged = verdicts(replace(seen(warm=warm), deployment=None, refusal=Refusal(code, message)), NOW)
 
     assert short(judged[kind]) == ("False", reason)
     assert message in judged[kind].message

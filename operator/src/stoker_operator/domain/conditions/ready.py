@@ -24,7 +24,7 @@ def ready(observed: Observed, now: float) -> Verdict:
     files = weights(observed, now)
     if files.status == "False":
         return Verdict("False", files.reason, files.message)
-    if observed.wanted.replicas == 0 and not observed.ready:
+    if observed.wanted.replicas == 0 and not observed.ready and observed.refusal is None:
         return _at_zero(observed.wanted)
     if observed.ready:
         return _serving(observed, observed.wanted, now)
