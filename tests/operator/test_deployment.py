@@ -196,8 +196,9 @@ def test_probes_tell_readiness_within_seconds_and_let_a_load_take_long() -> None
     assert worker["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
-def test_a_worker_that_hangs_is_not_given_the_time_that_a_job_may_take() -> None:
-    assert container(scaling={"drainTimeout": "10m"})["livenessProbe"]["terminationGracePeriodSeconds"] == 5
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe"])
+def test_a_worker_that_hangs_is_not_given_the_time_that_a_job_may_take(probe: str) -> None:
+    assert container(scaling={"drainTimeout": "10m"})[probe]["terminationGracePeriodSeconds"] == 5
 
 
 @pytest.mark.parametrize(("rollout", "surge", "missing"), [(None, 0, 1), ({"maxSurge": 1}, 1, 0)])

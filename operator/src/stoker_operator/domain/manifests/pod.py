@@ -17,7 +17,7 @@ STOP_MARGIN_SECONDS = 15
 LONGEST_LOAD_SECONDS = 1800
 """A worker that has not loaded after so long hangs. Callers give up earlier (startTimeout); the load may still be of use."""
 HUNG_SECONDS = 5
-"""What a worker whose process hangs is given to end. It does not hear that it should, and has no job that it could finish."""
+"""What a worker that hangs, in its load or later, is given to end. It may not hear that it should, and has no job to finish."""
 _TMP_SIZE = "4Gi"
 _SHARED_MEMORY_SIZE = "1Gi"
 _MODELS = "models"
@@ -60,6 +60,7 @@ def _security(asked: Wanted) -> Json:
 
 
 def _container(asked: Wanted) -> Json:
+    hung = {"terminationGracePeriodSeconds": HUNG_SECONDS}
     return {
         "name": names.WORKER_CONTAINER,
         "image": asked.image,
@@ -74,9 +75,9 @@ def _container(asked: Wanted) -> Json:
         },
         "volumeMounts": _mounts(asked),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "startupProbe": _probe("/ready", period=1, failures=_load_seconds(asked), timeout=3),
+        "startupProbe": _probe("/ready", period=1, failures=_load_seconds(asked), timeout=3) | hung,
         "readinessProbe": _probe("/ready", period=1, failures=2, timeout=3),
-        "livenessProbe": _probe("/live", period=10, failures=3, timeout=5) | {"terminationGracePeriodSeconds": HUNG_SECONDS},
+        "livenessProbe": _probe("/live", period=10, failures=3, timeout=5) | hung,
     }
 
 
