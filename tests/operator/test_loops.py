@@ -23,7 +23,7 @@ from tests.support import resources as made
 from tests.support.fake_cluster import FakeCluster
 from tests.support.waiting import until
 
-A, B = Key(Scope.MODEL, "a"), Key(Scope.MODEL, "b")
+A, B, C = (Key(Scope.MODEL, name) for name in "abc")
 QUICK = Pauses(spacing=0.0, first=0.01, longest=0.02)
 HASTE = Patience(first=0.001, longest=0.002, limit=3, window=60.0)
 
@@ -36,25 +36,32 @@ async def started(workers: Workers) -> AsyncIterator[Workers]:
 
 
 async def test_several_keys_are_reconciled_at_a_time_and_each_key_once() -> None:
+    begun: list[Key] = []
     under_way: set[Key] = set()
+    overlaps: list[Key] = []
     release = asyncio.Event()
 
     async def reconcile(key: Key) -> None:
-        assert key not in under_way
+        if key in under_way:
+            overlaps.append(key)
+        begun.append(key)
         under_way.add(key)
         await release.wait()
-        under_way.remove(key)
+        under_way.discard(key)
 
     async with started(Workers(reconcile, 4, QUICK)) as workers:
         workers.add([A, B])
         await until(lambda: under_way == {A, B})
-        workers.add([A])
+        workers.add([A, C])
+        await until(lambda: C in under_way)
         assert workers.longest_running >= 0
         assert not workers.idle
         release.set()
         await until(lambda: workers.idle)
         assert workers.alive
     assert not workers.alive
+    assert overlaps == []
+    assert sorted(begun) == [A, A, B, C]
 
 
 async def test_whatever_fails_is_tried_again_until_it_works(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 
 from stoker_contracts.resources.conditions import ConditionType
 from stoker_contracts.resources.model_deployment import ModelDeploymentSpec
-from stoker_operator.domain.intent import fulfilled
 from stoker_operator.domain.keys import CONFIGS, Key, Scope, of_child, of_resource
 from stoker_operator.domain.observed import Observed, Refusal, observed
 from stoker_operator.domain.plan import RETRY_SECONDS, SOON_SECONDS, UNWATCHED_SECONDS, Plan, plan
@@ -219,13 +218,6 @@ def test_a_beginning_that_goes_as_expected_is_no_event_and_a_refusal_and_its_end
     standing = made.resource(status=refused.status["status"])
     mended = plan(observed(standing, made.release(), made.deployment()), NOW)
     assert {each["reason"] for each in mended.events} == {"Accepted", "Startable"}
-
-
-def test_a_status_is_what_was_intended_once_it_is_stored() -> None:
-    decided = plan(seen(made.ready_pod(), warm=True), NOW)
-
-    assert decided.status is not None
-    assert fulfilled(decided.status["status"], copy.deepcopy(decided.status["status"]))
 
 
 def test_a_change_concerns_the_resource_it_belongs_to() -> None:

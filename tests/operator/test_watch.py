@@ -51,7 +51,7 @@ async def test_changes_become_keys_and_only_our_objects_are_sent(tmp_path: Path)
 
     assert sink.keys == [MODEL, MODEL, CONFIGS]
     assert sink.threads == {"kopf"}
-    assert api.queries["pods"]["labelSelector"] == api.queries["deployments"]["labelSelector"] == ",".join(sorted([OUR_CHILDREN]))
+    assert api.queries["pods"]["labelSelector"] == api.queries["deployments"]["labelSelector"] == OUR_CHILDREN
     assert api.queries["configmaps"]["labelSelector"] == OUR_CONFIGS
     assert "labelSelector" not in api.queries["modeldeployments"]
 
