@@ -1,6 +1,7 @@
 """Looking at everything again from time to time, so that nothing missed stays missed."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterable
 
@@ -31,10 +32,10 @@ class Resync:
 
     async def first(self) -> None:
         """List everything, however long the API server stays away."""
-        for attempt in range(10**9):
+        for pause in itertools.chain(_FIRST_PAUSES, itertools.repeat(_FIRST_PAUSES[-1])):
             if await self._once():
                 return
-            await asyncio.sleep(_FIRST_PAUSES[min(attempt, len(_FIRST_PAUSES) - 1)])
+            await asyncio.sleep(pause)
 
     async def run(self) -> None:
         """List everything each period, until cancelled."""

@@ -77,15 +77,14 @@ class Workers:
         try:
             again_after = await self._reconcile(key)
         except (ClusterError, RefusedError) as error:
-            log.warning("%s failed and is tried again in %.1f s: %s", key, self._failed(key), error)
+            pause = self._queue.failed(key, _now())
+            log.warning("%s failed and is tried again in %.1f s: %s", key, pause, error)
         except Exception:
-            log.exception("%s failed by a mistake of the operator and is tried again in %.1f s", key, self._failed(key))
+            pause = self._queue.failed(key, _now())
+            log.exception("%s failed by a mistake of the operator and is tried again in %.1f s", key, pause)
         else:
             self._queue.done(key, _now(), again_after)
         self._woken.set()
-
-    def _failed(self, key: Key) -> float:
-        return self._queue.failed(key, _now())
 
 
 def _now() -> float:
