@@ -11,8 +11,8 @@ from stoker_operator.domain.conditions.ready import ready
 from stoker_operator.domain.conditions.warm import warm
 from stoker_operator.domain.conditions.weights import weights
 from stoker_operator.domain.observed import Refusal, observed
+from stoker_operator.domain.patience import REMOVAL_SECONDS, TAINTED_SECONDS
 from stoker_operator.domain.status import verdicts
-from stoker_operator.domain.workers import TAINTED_SECONDS
 from tests.support import resources as made
 from tests.support.resources import NOW, seen
 
@@ -177,13 +177,20 @@ def test_a_served_model_tells_what_keeps_further_workers_away() -> None:
 
 def test_a_new_worker_without_a_node_is_no_trouble_while_the_old_one_finishes() -> None:
     stuck = made.unscheduled_pod("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
-    leaving = made.ready_pod("m-0", metadata={"deletionTimestamp": "2026-01-01T00:10:00Z"})
+    leaving = made.leaving_pod(by="2027-01-15T08:10:00Z")
 
     waiting = ready(seen(leaving, stuck, warm=True, gpu={"count": 1}), NOW)
 
     assert short(waiting) == ("False", Reason.STARTING)
     assert "while another finishes its jobs: no node has 1 free nvidia.com/gpu" in waiting.message
     assert ready(seen(stuck, warm=True, gpu={"count": 1}), NOW).reason is Reason.UNSCHEDULABLE
+
+
+def test_an_old_worker_that_is_stuck_beyond_its_time_excuses_no_lack_of_a_node() -> None:
+    found = seen(made.leaving_pod(by=made.AT_NOW), made.unscheduled_pod("0/1 nodes are available."), **WARM)
+
+    assert ready(found, NOW + REMOVAL_SECONDS - 1).reason is Reason.STARTING
+    assert ready(found, NOW + REMOVAL_SECONDS).reason is Reason.UNSCHEDULABLE
 
 
 TAINTED = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."

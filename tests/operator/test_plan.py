@@ -11,11 +11,17 @@ from stoker_contracts.resources.conditions import ConditionType
 from stoker_contracts.resources.model_deployment import ModelDeploymentSpec
 from stoker_operator.domain.keys import CONFIGS, Key, Scope, of_child, of_resource
 from stoker_operator.domain.observed import Observed, Refusal, observed
+from stoker_operator.domain.patience import REMOVAL_SECONDS, TAINTED_SECONDS
 from stoker_operator.domain.plan import RETRY_SECONDS, SOON_SECONDS, UNWATCHED_SECONDS, Plan, plan
-from stoker_operator.domain.workers import TAINTED_SECONDS
 from tests.support import resources as made
 from tests.support.instances import instances
 from tests.support.resources import NOW, seen
+
+CLAIM: dict[str, Any] = {"weights": {"claim": {"name": "models"}}}
+
+
+def claim(phase: str) -> dict[str, Any]:
+    return {"metadata": {"name": "models"}, "status": {"phase": phase}}
 
 
 def after(found: Observed, decided: Plan, *pods: dict[str, Any]) -> Observed:
@@ -109,10 +115,14 @@ def test_what_is_not_accepted_or_not_ours_is_left_as_it_runs(found: Observed) ->
     [
         (seen(), None),
         (seen(made.ready_pod(), warm=True), None),
+        (seen(warm=True), None),
         (seen(made.pod_with(made.running()), warm=True), RETRY_SECONDS),
+        (seen(made.ready_pod(), made.pod_with(made.running()), replicas=2, scaling={"maxReplicas": 2}), RETRY_SECONDS),
         (seen(made=made.deployment(owner="uid-of-an-earlier-m")), SOON_SECONDS),
         (seen(made=made.deployment(owner=None, labelled=False)), UNWATCHED_SECONDS),
-        (seen(weights={"claim": {"name": "models"}}), UNWATCHED_SECONDS),
+        (seen(**CLAIM), UNWATCHED_SECONDS),
+        (seen(claim=claim("Pending"), **CLAIM), UNWATCHED_SECONDS),
+        (seen(claim=claim("Bound"), **CLAIM), None),
         (replace(seen(warm=True), refusal=Refusal(422, "no")), RETRY_SECONDS),
     ],
 )
@@ -175,6 +185,14 @@ def test_a_worker_that_waits_for_a_tainted_node_is_looked_at_again_when_that_has
 
     assert plan(seen(tainted, warm=True), NOW + 10).requeue_after == TAINTED_SECONDS - 10
     assert plan(seen(tainted, warm=True), NOW + TAINTED_SECONDS).requeue_after is None
+
+
+def test_a_worker_that_waits_for_one_that_stops_is_looked_at_again_when_that_one_should_be_gone() -> None:
+    found = seen(made.leaving_pod(by=made.AT_NOW), made.unscheduled_pod("0/1 nodes are available."), warm=True)
+
+    assert plan(found, NOW - 3600).requeue_after == RETRY_SECONDS
+    assert plan(found, NOW + 10).requeue_after == REMOVAL_SECONDS - 10
+    assert plan(found, NOW + REMOVAL_SECONDS).requeue_after is None
 
 
 def test_events_tell_transitions_only() -> None:

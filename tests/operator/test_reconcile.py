@@ -40,7 +40,7 @@ def ready(cluster: FakeCluster) -> dict[str, Any]:
 async def test_a_resource_gets_its_deployment_and_its_status() -> None:
     cluster = FakeCluster(made.resource(warm=True))
 
-    assert await reconciler(cluster).reconcile(MODEL) == RETRY_SECONDS
+    assert await reconciler(cluster).reconcile(MODEL) is None
 
     assert cluster.writes == ["apply Deployment m", "status m"], "that it begins as expected is no event"
     assert cluster.of(Kind.DEPLOYMENT, "m")["spec"]["replicas"] == 1

@@ -59,6 +59,13 @@ def ready_pod(name: str = "m-1", **others: Any) -> Json:
     return pod(name, phase="Running", conditions=conditions, containerStatuses=[running], **others)
 
 
+def leaving_pod(*, by: str) -> Json:
+    """A worker that was asked to stop and has until `by`."""
+    gone = ready_pod("m-0")
+    gone["metadata"] |= {"deletionTimestamp": by, "deletionGracePeriodSeconds": 600}
+    return gone
+
+
 def unscheduled_pod(message: str, since: str = EARLIER) -> Json:
     """A worker for which the scheduler finds no node."""
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}

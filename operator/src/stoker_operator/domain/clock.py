@@ -18,6 +18,11 @@ def seconds_since(moment: str | None, now: float) -> float:
     return max(0.0, now - datetime.fromisoformat(moment).timestamp())
 
 
+def seconds_until(moment: str, now: float) -> float:
+    """How far ahead a Kubernetes timestamp lies; negative where it has passed."""
+    return datetime.fromisoformat(moment).timestamp() - now
+
+
 def earlier(moment: str, seconds: float) -> str:
     """The moment so many seconds before a Kubernetes timestamp."""
     return timestamp(datetime.fromisoformat(moment).timestamp() - seconds)

@@ -107,6 +107,13 @@ class Observed:
         return tuple(each for each in self.endpoints if each.state is EndpointPhase.READY)
 
     @property
+    def awaits_claim(self) -> bool:
+        """Whether the weights are to be on a PersistentVolumeClaim that is not there, or not usable, yet."""
+        weights = self.wanted.weights if self.wanted else None
+        bound = ((self.claim or {}).get("status") or {}).get("phase") == "Bound"
+        return weights is not None and weights.claim is not None and not bound
+
+    @property
     def ownership(self) -> Ownership:
         """Whose the Deployment is. One with our label and no owner is ours: somebody removed the reference."""
         if self.deployment is None:

@@ -8,6 +8,7 @@ from stoker_operator.domain.events import transitions
 from stoker_operator.domain.intent import fulfilled
 from stoker_operator.domain.manifests.deployment import deployment
 from stoker_operator.domain.observed import Observed, Ownership
+from stoker_operator.domain.patience import patience_ends, patiently
 from stoker_operator.domain.status import Verdicts, manifest, stands, status, verdicts
 
 Json = dict[str, Any]
@@ -59,7 +60,7 @@ def plan(observed: Observed, now: float) -> Plan:
         delete=_superseded(observed, judged),
         status=manifest(observed, intended) if written else None,
         events=tuple(transitions(observed.resource, judged, intended["conditions"], now)) if written else (),
-        requeue_after=_next_look(observed, judged, now),
+        requeue_after=_next_look(observed, now),
     )
 
 
@@ -85,16 +86,16 @@ def _superseded(observed: Observed, judged: Verdicts) -> tuple[Deletion, ...]:
     return (Deletion(observed.name, metadata["uid"], metadata["resourceVersion"]),)
 
 
-def _next_look(observed: Observed, judged: Verdicts, now: float) -> float | None:
+def _next_look(observed: Observed, now: float) -> float | None:
     if observed.refusal is not None:
         return RETRY_SECONDS
     if observed.external:
         return None
     if observed.ownership is Ownership.FORMER:
         return SOON_SECONDS
-    claim = observed.wanted is not None and observed.wanted.weights is not None and observed.wanted.weights.claim is not None
-    if observed.ownership is Ownership.FOREIGN or (claim and not judged[ConditionType.WEIGHTS_READY].holds):
-        return UNWATCHED_SECONDS
-    if judged[ConditionType.READY].reason is not Reason.STARTING:
-        return None
-    return min((wait for each in observed.workers if (wait := each.nodes_may_return(now))), default=RETRY_SECONDS)
+    looks = patience_ends(observed.workers, now)
+    if observed.ownership is Ownership.FOREIGN or observed.awaits_claim:
+        looks.append(UNWATCHED_SECONDS)
+    if any(each.reason is Reason.STARTING for each in patiently(observed.workers, now)):
+        looks.append(RETRY_SECONDS)
+    return min(looks, default=None)

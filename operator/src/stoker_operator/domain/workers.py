@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import Reason
-from stoker_operator.domain.clock import earlier, seconds_since
+from stoker_operator.domain.clock import earlier
 from stoker_operator.domain.farewell import bounded, farewell
 from stoker_operator.domain.manifests.compiled import VOLUME
 from stoker_operator.domain.wanted import Wanted
@@ -17,9 +17,6 @@ Item = Mapping[str, Any]
 _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError"}
 )
-TAINTED_SECONDS = 30.0
-"""For how long a worker waits for nodes that have a taint before that is called a trouble: a node that could not reach the
-API server carries one until its next heartbeat (10 s), and the scheduler tries a pod again within 10 s of that."""
 _CRASHED_OFTEN = 2
 """From this restart on a worker that loads again is called a crash loop; one crash may be chance."""
 SEVERITY = (
@@ -33,13 +30,17 @@ _STATES = {Reason.SERVING: "Ready", Reason.STOPPED: "Draining"}
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker pod. `since` is the moment (a Kubernetes timestamp) at which the present state began."""
+    """One worker pod. `since` is the moment (a Kubernetes timestamp) at which the present state began.
+
+    `grace_ends` is the one at which a worker that was asked to stop will be made to; None where it was not asked.
+    """
 
     name: str
     reason: Reason
     message: str = ""
     since: str | None = None
     node: str | None = None
+    grace_ends: str | None = None
 
     @property
     def state(self) -> str:
@@ -51,24 +52,10 @@ class Worker:
         """Whether it takes jobs."""
         return self.reason is Reason.SERVING
 
-    def nodes_may_return(self, now: float) -> float:
-        """For how many seconds more it is waited for nodes that have a taint; 0 where it is not, or has been for long enough."""
-        if self.reason is not Reason.UNSCHEDULABLE or "untolerated taint" not in self.message:
-            return 0.0
-        return max(0.0, TAINTED_SECONDS - seconds_since(self.since, now))
-
 
 def workers(pods: Iterable[Item], asked: Wanted) -> tuple[Worker, ...]:
     """Judge the pods of one ModelDeployment."""
-    judged = [_worker(pod, asked) for pod in pods]
-    if any(each.reason is Reason.STOPPED for each in judged):
-        judged = [_in_turn(each) if each.reason is Reason.UNSCHEDULABLE else each for each in judged]
-    return tuple(judged)
-
-
-def _in_turn(each: Worker) -> Worker:
-    """With no spare card the new worker of a rollout has no node until the old one has finished: no trouble, only a wait."""
-    return replace(each, reason=Reason.STARTING, message=f"a worker waits while another finishes its jobs: {each.message}")
+    return tuple(_worker(pod, asked) for pod in pods)
 
 
 def _worker(pod: Item, asked: Wanted) -> Worker:
@@ -76,7 +63,7 @@ def _worker(pod: Item, asked: Wanted) -> Worker:
     reason, message, since = _judge(pod, asked)
     node = (pod.get("spec") or {}).get("nodeName")
     since = since or status.get("startTime") or metadata.get("creationTimestamp")
-    return Worker(metadata["name"], reason, message, since, node)
+    return Worker(metadata["name"], reason, message, since, node, metadata.get("deletionTimestamp"))
 
 
 _Judgement = tuple[Reason, str, str | None]

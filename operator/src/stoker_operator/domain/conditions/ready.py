@@ -1,7 +1,6 @@
 """Ready: a job sent now is served, at once or after a start."""
 
 import re
-from dataclasses import replace
 
 from stoker_contracts.resources.conditions import Reason, Verdict
 from stoker_operator.domain.clock import in_words, seconds_since
@@ -10,6 +9,7 @@ from stoker_operator.domain.conditions.accepted import accepted
 from stoker_operator.domain.conditions.weights import weights
 from stoker_operator.domain.farewell import bounded
 from stoker_operator.domain.observed import Observed, Ownership
+from stoker_operator.domain.patience import patiently
 from stoker_operator.domain.wanted import Wanted
 from stoker_operator.domain.workers import SEVERITY, Worker
 
@@ -66,18 +66,12 @@ def _waiting(observed: Observed, now: float) -> Verdict:
 
 
 def _worst(observed: Observed, now: float) -> Verdict | None:
-    troubled = [_patient(each, now) for each in observed.workers if each.reason not in (Reason.STOPPED, Reason.SERVING)]
+    told = patiently(observed.workers, now)
+    troubled = [each for each in told if each.reason not in (Reason.STOPPED, Reason.SERVING)]
     if not troubled:
         return None
     worst = min(troubled, key=lambda each: (SEVERITY.index(each.reason), each.since or "", each.name))
     return Verdict("False", worst.reason, _with_time(worst, now))
-
-
-def _patient(worker: Worker, now: float) -> Worker:
-    """Callers wait for nodes that may be back in a moment; a trouble would send them away."""
-    if not worker.nodes_may_return(now):
-        return worker
-    return replace(worker, reason=Reason.STARTING, message=f"a worker waits for a node: {worker.message}")
 
 
 def _with_time(worker: Worker, now: float) -> str:
