@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stoker_operator.domain.models_config import Config, ConfigsPlan, Outcome, plan_configs, read_configs
-from stoker_operator.domain.report import report, report_events, report_manifest, report_stands
+from stoker_operator.domain.report import is_report, report, report_events, report_manifest
 from tests.support.resources import NOW, resource
 
 Json = dict[str, Any]
@@ -193,14 +193,15 @@ def only(config: Json) -> Config:
     return read
 
 
-def test_a_report_that_stands_is_not_written_and_one_of_somebody_else_is_not_touched() -> None:
+def test_a_report_is_known_by_its_owner_or_by_our_label_where_it_has_none() -> None:
     config = only(config_map("models", entry()))
-    manifest = report_manifest(config, report(config, {}))
+    metadata = report_manifest(config, report(config, {}))["metadata"]
+    other = {"kind": "ConfigMap", "name": "else", "controller": True}
 
-    assert not report_stands(config, manifest, None)
-    assert report_stands(config, manifest, manifest)
-    assert not report_stands(config, manifest, manifest | {"data": {}})
-    assert report_stands(config, manifest, {"metadata": {"name": "models-report"}, "data": {}})
+    assert is_report(config, {"metadata": metadata})
+    assert is_report(config, {"metadata": metadata | {"ownerReferences": []}})
+    assert not is_report(config, {"metadata": metadata | {"ownerReferences": [other]}})
+    assert not is_report(config, {"metadata": {"name": "models-report"}})
 
 
 def test_an_event_tells_each_refusal_that_the_former_report_did_not() -> None:

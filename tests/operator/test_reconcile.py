@@ -208,6 +208,29 @@ async def test_an_entry_that_the_api_server_refuses_is_reported_and_its_neighbou
     assert [each["reason"] for each in cluster.events.values()] == ["Refused"]
 
 
+async def test_a_report_that_lost_its_owner_is_written_again_and_belongs_to_its_config() -> None:
+    cluster = FakeCluster(models_config(entry()))
+    await reconciler(cluster).reconcile(CONFIGS)
+    del cluster.of(Kind.CONFIG_MAP, "models-report")["metadata"]["ownerReferences"]
+    cluster.of(Kind.CONFIG_MAP, "models")["data"]["aiModels.json"] = json.dumps([{"pipeline": "nope"}])
+
+    await reconciler(cluster).reconcile(CONFIGS)
+
+    assert [each["accepted"] for each in report(cluster)] == [False]
+    assert cluster.of(Kind.CONFIG_MAP, "models-report")["metadata"]["ownerReferences"][0]["name"] == "models"
+
+
+async def test_where_the_reports_name_is_taken_events_tell_what_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    taken = {"kind": "ConfigMap", "metadata": {"name": "models-report"}, "data": {"mine": "x"}}
+    cluster = FakeCluster(models_config({"pipeline": "nope"}), taken)
+
+    await reconciler(cluster).reconcile(CONFIGS)
+
+    assert [each["reason"] for each in cluster.events.values()] == ["UnknownPipeline"]
+    assert cluster.of(Kind.CONFIG_MAP, "models-report")["data"] == {"mine": "x"}
+    assert "models-report is somebody else's" in caplog.text
+
+
 async def test_a_name_that_is_taken_is_looked_at_again() -> None:
     cluster = FakeCluster(models_config(entry()), made.resource("t2i-org-a"))
 

@@ -10,13 +10,14 @@ from typing import Any
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import ConditionType
 from stoker_operator.adapters.port import Cluster, ClusterError, Json, Kind, RefusedError
+from stoker_operator.domain.intent import fulfilled
 from stoker_operator.domain.keys import Key, Scope
 from stoker_operator.domain.manifests.deployment import labels
 from stoker_operator.domain.models_config import Config, ConfigsPlan, Conflict, Outcome, plan_configs, read_configs
 from stoker_operator.domain.observed import Observed, Refusal, observed
 from stoker_operator.domain.plan import UNWATCHED_SECONDS, Plan, plan
 from stoker_operator.domain.release import WorkerDefaults
-from stoker_operator.domain.report import report, report_events, report_manifest, report_name, report_stands
+from stoker_operator.domain.report import is_report, report, report_events, report_manifest, report_name
 
 log = logging.getLogger(__name__)
 
@@ -117,11 +118,14 @@ class Reconciler:
     async def _report(self, config: Config, conflicts: dict[tuple[str, str], Conflict]) -> None:
         found = await self._cluster.get(Kind.CONFIG_MAP, report_name(config))
         document = report(config, conflicts)
-        manifest = report_manifest(config, document)
-        if report_stands(config, manifest, found):
+        taken = found is not None and not is_report(config, found)
+        await self._record(report_events(config, document, None if taken else found, self._clock()))
+        if taken:
+            log.warning("the ConfigMap %s is somebody else's, so that Events alone tell of refused entries", report_name(config))
             return
-        await self._cluster.apply(manifest, over=found["metadata"]["uid"] if found else None)
-        await self._record(report_events(config, document, found, self._clock()))
+        manifest = report_manifest(config, document)
+        if not fulfilled(manifest, found):
+            await self._cluster.apply(manifest, over=found["metadata"]["uid"] if found else None)
 
 
 def _in_short(conditions: list[dict[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stoker_contracts import names
 from stoker_operator.domain.events import event, reference
-from stoker_operator.domain.intent import fulfilled, stamped
+from stoker_operator.domain.intent import stamped
 from stoker_operator.domain.manifests.owner import owner_reference
 from stoker_operator.domain.models_config import Config, Conflict
 
@@ -63,13 +63,13 @@ def report_manifest(config: Config, document: Item) -> dict[str, Any]:
     )
 
 
-def report_stands(config: Config, intended: Item, found: Item | None) -> bool:
-    """Whether there is nothing to write: the report says this already, or its name belongs to somebody else."""
-    if found is None:
-        return False
-    owners = found["metadata"].get("ownerReferences") or []
-    ours = any(each.get("kind") == "ConfigMap" and each.get("name") == config.name for each in owners)
-    return not ours or fulfilled(intended, found)
+def is_report(config: Config, found: Item) -> bool:
+    """Whether the ConfigMap of its name is the report. One with our label and no owner is: somebody removed the reference."""
+    metadata = found["metadata"]
+    owner = next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None)
+    if owner is None:
+        return (metadata.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
+    return (owner.get("kind"), owner.get("name")) == ("ConfigMap", config.name)
 
 
 def report_events(config: Config, document: Item, found: Item | None, now: float) -> list[dict[str, Any]]:
