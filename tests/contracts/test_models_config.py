@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker_contracts.models_config import EntryReason, EntryUrl, ModelsConfig, parse
+from stoker_contracts.models_config import EntryPrice, EntryReason, EntryUrl, ModelsConfig, parse
 from stoker_contracts.pipelines import Pipeline
 
 
@@ -53,6 +53,8 @@ def test_a_bad_entry_is_refused_and_its_neighbours_live() -> None:
         (entry(price_per_unit=1, pixels_per_unit=0), EntryReason.PRICE_INVALID, "greater than 0"),
         (entry(price_per_unit=0, pixels_per_unit=0), EntryReason.PRICE_INVALID, "greater than 0"),
         (entry(price_per_unit=1, currency=5), EntryReason.PRICE_INVALID, "currency"),
+        (entry(price_per_unit=1, gateway="0x5f1c"), EntryReason.PRICE_INVALID, "shown to everybody"),
+        (entry(price_per_unit=1, gateway=["0x5f1c"]), EntryReason.PRICE_INVALID, "shown to everybody"),
         (entry(url="host:8000"), EntryReason.URL_INVALID, "http:// or https://"),
         (entry(url="ftp://host"), EntryReason.URL_INVALID, "http:// or https://"),
         (entry(url="http://"), EntryReason.URL_INVALID, "host"),
@@ -149,6 +151,27 @@ def test_known_optimization_flags_are_translated_and_unknown_ones_remarked() -> 
     assert config.models[0].optimization == {"compile": True, "bfloat16": False}
     assert [remark.index for remark in config.remarks] == [0]
     assert "SFAST" in config.remarks[0].message
+
+
+@pytest.mark.parametrize("gateway", [None, "", "default"])
+def test_a_price_for_every_gateway_is_a_price(gateway: str | None) -> None:
+    assert parsed(entry(price_per_unit=1, gateway=gateway)).models[0].price == EntryPrice("1", "wei")
+
+
+def test_a_further_entry_that_differs_in_what_the_first_decides_is_remarked_upon() -> None:
+    flags = {"BFLOAT16": True}
+    config = parsed(
+        entry(price_per_unit=1, optimization_flags=flags),
+        entry(),
+        entry(price_per_unit=1, optimization_flags=flags),
+        entry(price_per_unit=2, optimization_flags={"BFLOAT16": False}),
+    )
+
+    assert config.models[0].price == EntryPrice("1", "wei")
+    assert [(each.index, each.message.split(" of ")[0]) for each in config.remarks] == [
+        (3, "the price"),
+        (3, "the optimization_flags"),
+    ]
 
 
 def test_an_unknown_key_is_a_remark_and_no_refusal() -> None:

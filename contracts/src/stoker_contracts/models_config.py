@@ -26,6 +26,8 @@ _KNOWN_KEYS = frozenset({
 })  # fmt: skip
 _FLAGS = {"TORCH_COMPILE": "compile", "BFLOAT16": "bfloat16"}
 """Livepeer's optimization flags that Stoker's worker knows, and our names for them."""
+_EVERY_GATEWAY = (None, "", "default")
+"""What stands in `gateway` where a price is everybody's."""
 _TOKEN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}")
 
 
@@ -133,11 +135,12 @@ def _merge(entries: list[Any], *, with_tokens: bool) -> ModelsConfig:
         try:
             model = _read(index, entry, with_tokens=with_tokens)
             key = (model.pipeline, model.model_id)
-            models[key] = _joined(models[key], model) if key in models else model
+            first = models.get(key, model)
+            models[key] = _joined(first, model) if key in models else model
         except _RefusedError as refused:
             refusals.append(Refusal(index, refused.reason, refused.message))
         else:
-            remarks.extend(Remark(index, message) for message in _remarks(entry))
+            remarks.extend(Remark(index, message) for message in (*_remarks(entry), *_overruled(first, model)))
     return ModelsConfig(tuple(_distinctly_named(models)), tuple(refusals), tuple(remarks))
 
 
@@ -150,6 +153,16 @@ def _joined(first: ModelEntry, second: ModelEntry) -> ModelEntry:
         raise _RefusedError(EntryReason.OURS_AND_EXTERNAL, message)
     capacity = min(first.capacity + second.capacity, MAX_CAPACITY)
     return replace(first, capacity=capacity, urls=first.urls + second.urls, indices=first.indices + second.indices)
+
+
+def _overruled(first: ModelEntry, second: ModelEntry) -> Iterator[str]:
+    """What a further entry of a model says in vain."""
+    for key, former, latter in (
+        ("price", first.price, second.price),
+        ("optimization_flags", first.optimization, second.optimization),
+    ):
+        if latter and latter != former:
+            yield f"the {key} of the model's first entry holds; what this entry says has no effect"
 
 
 def _distinctly_named(models: Mapping[tuple[Pipeline, str], ModelEntry]) -> Iterator[ModelEntry]:
@@ -236,6 +249,9 @@ def _url(entry: Mapping[str, Any], capacity: int) -> EntryUrl | None:
 def _price(entry: Mapping[str, Any]) -> EntryPrice | None:
     if "price_per_unit" not in entry:
         return None
+    if entry.get("gateway") not in _EVERY_GATEWAY:
+        message = "a price for one gateway is not supported, and would be shown to everybody; leave gateway out, or the price"
+        raise _RefusedError(EntryReason.PRICE_INVALID, message)
     price, units = _number(entry, "price_per_unit"), _number(entry, "pixels_per_unit", default=Decimal(1))
     currency = entry.get("currency", "") or "wei"
     if not isinstance(currency, str):
