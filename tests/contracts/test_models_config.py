@@ -79,6 +79,13 @@ def test_each_kind_of_bad_entry_is_refused_in_words(bad: object, reason: EntryRe
     assert config.models == ()
 
 
+def test_a_refusal_names_the_model_where_that_much_can_be_read() -> None:
+    refusals = parsed(entry(warm="yes"), entry(token="t0ken"), entry(pipeline="nope"), entry(model_id=7), "no object").refusals
+
+    known = (Pipeline.TEXT_TO_IMAGE, "stabilityai/sdxl-turbo")
+    assert [each.pair for each in refusals] == [known, known, None, None, None]
+
+
 def test_a_refused_token_does_not_stand_in_the_report() -> None:
     (refusal,) = parsed(entry(token="t0ken-of-mine")).refusals
 

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker_contracts.names import MAX_NAME, resource_name, slug
+from stoker_contracts.names import MAX_NAME, resource_name, resource_names, slug
 from stoker_contracts.pipelines import BY_ROUTE, FACTS, Pipeline
 
 
@@ -32,3 +32,12 @@ def test_routes_and_capability_numbers_are_livepeers() -> None:
         "/image-to-video": 29,
     }
     assert BY_ROUTE["/image-to-video"] is Pipeline.IMAGE_TO_VIDEO
+
+
+def test_of_models_that_would_share_a_name_the_one_that_has_it_keeps_it() -> None:
+    first, second = (Pipeline.TEXT_TO_IMAGE, "a/b"), (Pipeline.TEXT_TO_IMAGE, "a-b")
+    hashed = resource_name(*second, distinct=True)
+
+    assert resource_names([first, second], held={first: "t2i-a-b"}) == {first: "t2i-a-b", second: hashed}
+    assert resource_names([second], held={}) == {second: "t2i-a-b"}
+    assert resource_names([second], held={second: hashed}) == {second: hashed}

@@ -31,7 +31,7 @@ def owned(name: str, *, by: str = "models", model_id: str = "org/a", **metadata:
 
 
 def decided(*config_maps: Json, existing: tuple[Json, ...] = ()) -> ConfigsPlan:
-    return plan_configs(read_configs(config_maps), existing)
+    return plan_configs(read_configs(config_maps, existing), existing)
 
 
 def applied(plan: ConfigsPlan) -> dict[str, Json]:
@@ -43,7 +43,7 @@ def deleted(plan: ConfigsPlan) -> list[str]:
 
 
 def told(config: Json, plan: ConfigsPlan) -> Json:
-    (read,) = read_configs([config])
+    (read,) = read_configs([config], [])
     return report(read, plan.conflicts)
 
 
@@ -107,6 +107,24 @@ def test_a_bad_entry_is_reported_and_its_neighbours_live() -> None:
     assert "colour" in told(config, plan)["entries"][3]["remarks"][0]
 
 
+@pytest.mark.parametrize("bad", [{"price_per_unit": "1"}, {"warm": "yes"}, {"token": "t0ken"}, {"capacity": -1}])
+def test_a_bad_edit_of_an_entry_leaves_its_model_as_it_is(bad: Json) -> None:
+    plan = decided(
+        config_map("models", entry(**bad), entry("org/b")), existing=(owned("t2i-org-a"), owned("t2i-org-c", model_id="org/c"))
+    )
+
+    assert applied(plan).keys() == {"t2i-org-b"}
+    assert deleted(plan) == ["t2i-org-c"]
+
+
+def test_a_model_whose_entry_is_refused_is_taken_over_by_no_younger_config() -> None:
+    older, younger = config_map("old", entry(warm="yes"), age=1), config_map("young", entry())
+    plan = decided(older, younger, existing=(owned("t2i-org-a", by="old"),))
+
+    assert (plan.apply, plan.delete) == ((), ())
+    assert plan.conflicts["young", "t2i-org-a"].reason is Outcome.LISTED_ELSEWHERE
+
+
 @pytest.mark.parametrize("text", ["{", "{}", "null"])
 def test_a_config_that_is_no_list_changes_nothing_and_says_so(text: str) -> None:
     config = config_map("models", text=text)
@@ -132,7 +150,7 @@ def test_a_config_whose_name_is_too_long_for_a_label_changes_nothing() -> None:
 
 def test_a_config_that_is_being_deleted_keeps_its_resources_for_the_garbage_collector() -> None:
     leaving = config_map("models", entry(), deletionTimestamp="2027-01-15T08:00:00Z")
-    (config,) = read_configs([leaving])
+    (config,) = read_configs([leaving], [])
 
     assert config.leaving
     assert decided(leaving, existing=(owned("t2i-org-a"),)).delete == ()
@@ -181,6 +199,44 @@ def test_a_model_whose_name_was_another_models_replaces_it() -> None:
     assert (plan.apply, deleted(plan)) == ((), ["t2i-org-a"])
 
 
+def names(plan: ConfigsPlan) -> dict[str, str]:
+    """The names of the resources to apply, by model id."""
+    return {manifest["spec"]["modelId"]: name for name, manifest in applied(plan).items()}
+
+
+def test_two_models_that_would_share_a_name_are_told_apart_in_whichever_configs_they_stand() -> None:
+    together = names(decided(config_map("models", entry("org/a"), entry("org-a"))))
+    apart = names(decided(config_map("one", entry("org/a")), config_map("two", entry("org-a"))))
+
+    assert together == apart
+    assert together["org/a"].startswith("t2i-org-a-")
+    assert len(set(together.values())) == 2
+
+
+@pytest.mark.parametrize("serves", [entry("org/a"), entry("org/a", warm="yes")], ids=["accepted", "refused"])
+def test_a_model_keeps_its_name_when_another_one_that_would_share_it_is_added(serves: Json) -> None:
+    running = owned("t2i-org-a", model_id="org/a")
+    plan = decided(config_map("models", serves, entry("org-a")), existing=(running,))
+
+    assert deleted(plan) == []
+    assert names(plan)["org-a"].startswith("t2i-org-a-")
+    assert names(plan).get("org/a") in ("t2i-org-a", None)
+
+
+def test_a_model_keeps_its_name_when_the_other_one_is_removed() -> None:
+    given = names(decided(config_map("models", entry("org/a"), entry("org-a"))))
+    plan = decided(config_map("models", entry("org/a")), existing=(owned(given["org/a"], model_id="org/a"),))
+
+    assert (names(plan), deleted(plan)) == ({"org/a": given["org/a"]}, [])
+
+
+def test_a_resource_of_a_pipeline_that_this_version_does_not_know_keeps_its_place() -> None:
+    unknown = owned("t2i-org-a")
+    unknown["spec"]["pipeline"] = "text-to-speech"
+
+    assert decided(config_map("models", text="{"), existing=(unknown,)).delete == ()
+
+
 def test_a_model_that_is_listed_twice_is_one_resource_and_two_accepted_entries() -> None:
     config = config_map("models", entry(capacity=2), entry(capacity=3))
 
@@ -189,7 +245,7 @@ def test_a_model_that_is_listed_twice_is_one_resource_and_two_accepted_entries()
 
 
 def only(config: Json) -> Config:
-    (read,) = read_configs([config])
+    (read,) = read_configs([config], [])
     return read
 
 
@@ -212,7 +268,7 @@ def test_an_event_tells_each_refusal_that_the_former_report_did_not() -> None:
     assert [each["reason"] for each in report_events(first, report(first, {}), None, NOW)] == ["UnknownPipeline"]
     (event,) = report_events(second, report(second, {}), former, NOW)
     assert (event["type"], event["reason"]) == ("Warning", "NotAnObject")
-    assert event["message"].startswith("entry 1 is not served: ")
+    assert event["message"].startswith("entry 1 is refused: ")
     assert event["involvedObject"]["name"] == "models"
 
 

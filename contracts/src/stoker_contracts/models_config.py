@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoker_contracts.names import resource_name
+from stoker_contracts.names import Pair, resource_name, resource_names
 from stoker_contracts.pipelines import Pipeline
 
 MAX_ENTRIES = 500
@@ -78,14 +78,20 @@ class ModelEntry:
     optimization: Mapping[str, bool] = field(default_factory=dict)
     indices: tuple[int, ...] = ()
 
+    @property
+    def pair(self) -> Pair:
+        """Which model it is."""
+        return self.pipeline, self.model_id
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One entry that is not served, and why."""
+    """One entry that is refused, and why. `pair` is the model that it speaks of, where that much could be read."""
 
     index: int
     reason: EntryReason
     message: str
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,20 +134,23 @@ def parse(text: str, *, with_tokens: bool = False) -> ModelsConfig:
 
 
 def _merge(entries: list[Any], *, with_tokens: bool) -> ModelsConfig:
-    models: dict[tuple[Pipeline, str], ModelEntry] = {}
+    models: dict[Pair, ModelEntry] = {}
     refusals: list[Refusal] = []
     remarks: list[Remark] = []
     for index, entry in enumerate(entries):
+        pair: Pair | None = None
         try:
-            model = _read(index, entry, with_tokens=with_tokens)
-            key = (model.pipeline, model.model_id)
-            first = models.get(key, model)
-            models[key] = _joined(first, model) if key in models else model
+            pair = _pair(entry)
+            model = _read(index, entry, pair, with_tokens=with_tokens)
+            first = models.get(pair, model)
+            models[pair] = _joined(first, model) if pair in models else model
         except _RefusedError as refused:
-            refusals.append(Refusal(index, refused.reason, refused.message))
+            refusals.append(Refusal(index, refused.reason, refused.message, pair))
         else:
             remarks.extend(Remark(index, message) for message in (*_remarks(entry), *_overruled(first, model)))
-    return ModelsConfig(tuple(_distinctly_named(models)), tuple(refusals), tuple(remarks))
+    names = resource_names(models, held={})
+    named = tuple(replace(model, name=names[pair]) for pair, model in models.items())
+    return ModelsConfig(named, tuple(refusals), tuple(remarks))
 
 
 def _joined(first: ModelEntry, second: ModelEntry) -> ModelEntry:
@@ -165,26 +174,22 @@ def _overruled(first: ModelEntry, second: ModelEntry) -> Iterator[str]:
             yield f"the {key} of the model's first entry holds; what this entry says has no effect"
 
 
-def _distinctly_named(models: Mapping[tuple[Pipeline, str], ModelEntry]) -> Iterator[ModelEntry]:
-    names = [model.name for model in models.values()]
-    for model in models.values():
-        clash = names.count(model.name) > 1
-        yield replace(model, name=resource_name(model.pipeline, model.model_id, distinct=True)) if clash else model
-
-
-def _read(index: int, entry: object, *, with_tokens: bool) -> ModelEntry:
+def _pair(entry: object) -> Pair:
     if not isinstance(entry, dict):
         raise _RefusedError(EntryReason.NOT_AN_OBJECT, "an entry must be a JSON object with pipeline and model_id")
+    return _pipeline(entry), _model_id(entry)
+
+
+def _read(index: int, entry: Mapping[str, Any], pair: Pair, *, with_tokens: bool) -> ModelEntry:
     if entry.get("token") and not with_tokens:
         message = "a token does not belong into a ConfigMap; put it into the release's token Secret and name its key in token_key"
         raise _RefusedError(EntryReason.TOKEN_IN_CONFIG, message)
-    pipeline, model_id = _pipeline(entry), _model_id(entry)
     capacity = _capacity(entry)
     url = _url(entry, capacity)
     return ModelEntry(
-        name=resource_name(pipeline, model_id),
-        pipeline=pipeline,
-        model_id=model_id,
+        name=resource_name(*pair),
+        pipeline=pair[0],
+        model_id=pair[1],
         warm=_boolean(entry, "warm"),
         capacity=capacity,
         urls=(url,) if url else (),

@@ -2,8 +2,13 @@
 
 import hashlib
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from stoker_contracts.pipelines import FACTS, Pipeline
+
+Pair = tuple[Pipeline, str]
+"""A pipeline and a model id: which model is meant."""
 
 GROUP = "stoker.dev"
 VERSION = "v1alpha1"
@@ -80,10 +85,16 @@ def _digest(pipeline: Pipeline, model_id: str) -> str:
 def resource_name(pipeline: Pipeline, model_id: str, *, distinct: bool = False) -> str:
     """The name of the ModelDeployment for one model of a models config, at most ``MAX_NAME`` characters.
 
-    The name depends on pipeline and model id alone, so it is stable across edits. It ends in a hash where it had to be cut,
-    or where the caller knows of another model with the same slug (``distinct``).
+    It ends in a hash where it had to be cut, or where the caller knows of another model with the same slug (``distinct``).
     """
     name = f"{FACTS[pipeline].short}-{slug(model_id)}"
     if len(name) <= MAX_NAME and not distinct:
         return name
     return f"{name[: MAX_NAME - _HASH_DIGITS - 1].rstrip('-')}-{_digest(pipeline, model_id)}"
+
+
+def resource_names(models: Iterable[Pair], held: Mapping[Pair, str]) -> dict[Pair, str]:
+    """A name for each of these models, no two alike. Who has one (`held`) keeps it; others with one slug get a hash each."""
+    short = {model: resource_name(*model) for model in models}
+    wishes = Counter(short.values())
+    return {model: held.get(model) or resource_name(*model, distinct=wishes[name] > 1) for model, name in short.items()}

@@ -90,7 +90,7 @@ class Reconciler:
         config_maps, resources = await asyncio.gather(
             self._cluster.list(Kind.CONFIG_MAP, MODELS_CONFIG_LABELS), self._cluster.list(Kind.MODEL_DEPLOYMENT)
         )
-        configs = read_configs(config_maps)
+        configs = read_configs(config_maps, resources)
         decided = plan_configs(configs, resources)
         conflicts = dict(decided.conflicts) | await self._apply_resources(decided)
         for deletion in decided.delete:

@@ -4,12 +4,14 @@ All models configs of the namespace are judged together, because two may ask for
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from stoker_contracts import names
 from stoker_contracts.models_config import ModelEntry, ModelsConfig, parse
+from stoker_contracts.names import Pair, resource_names
+from stoker_contracts.pipelines import Pipeline
 from stoker_operator.domain.conditions.accepted import MAX_LABEL
 from stoker_operator.domain.intent import fulfilled
 from stoker_operator.domain.manifests.model_deployment import model_deployment
@@ -36,10 +38,11 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One models config as it was read."""
+    """One models config as it was read. `kept` are the resources that stay as they are: nothing readable speaks of them."""
 
     source: Item
     read: ModelsConfig
+    kept: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -62,10 +65,40 @@ class ConfigsPlan:
     conflicts: Mapping[tuple[str, str], Conflict]
 
 
-def read_configs(config_maps: Iterable[Item]) -> tuple[Config, ...]:
-    """All models configs, the oldest first."""
+def read_configs(config_maps: Iterable[Item], resources: Iterable[Item]) -> tuple[Config, ...]:
+    """All models configs, the oldest first. `resources` are all ModelDeployments of the namespace; models keep their names."""
+    owned = [each for each in resources if owning_config(each) is not None]
     by_age = sorted(config_maps, key=lambda each: (each["metadata"].get("creationTimestamp") or "", each["metadata"]["name"]))
-    return tuple(Config(each, _read(each)) for each in by_age)
+    return _named([_config(each, owned) for each in by_age], owned)
+
+
+def _config(source: Item, owned: list[Item]) -> Config:
+    read = _read(source)
+    refused = {refusal.pair for refusal in read.refusals if refusal.pair is not None}
+    own = [each for each in owned if owning_config(each) == source["metadata"]["name"]]
+    kept = [each["metadata"]["name"] for each in own if read.error is not None or _pair(each) in refused]
+    return Config(source, read, frozenset(kept))
+
+
+def _named(configs: list[Config], owned: list[Item]) -> tuple[Config, ...]:
+    """Over all configs, so that two models never ask for one name, and none that runs is renamed because of a newcomer."""
+    held = {pair: str(each["metadata"]["name"]) for each in owned if (pair := _pair(each)) is not None}
+    kept = [pair for pair, name in held.items() if any(name in config.kept for config in configs)]
+    names = resource_names([*kept, *(model.pair for config in configs for model in config.read.models)], held)
+    return tuple(replace(config, read=_renamed(config.read, names)) for config in configs)
+
+
+def _renamed(read: ModelsConfig, names: Mapping[Pair, str]) -> ModelsConfig:
+    return replace(read, models=tuple(replace(model, name=names[model.pair]) for model in read.models))
+
+
+def _pair(resource: Item) -> Pair | None:
+    """Which model a resource is of; None where this version does not know its pipeline."""
+    spec = resource.get("spec") or {}
+    try:
+        return Pipeline(str(spec.get("pipeline"))), str(spec.get("modelId"))
+    except ValueError:
+        return None
 
 
 def _read(config_map: Item) -> ModelsConfig:
@@ -80,12 +113,12 @@ def _read(config_map: Item) -> ModelsConfig:
 
 
 def plan_configs(configs: tuple[Config, ...], resources: Iterable[Item]) -> ConfigsPlan:
-    """Decide. `resources` are all ModelDeployments of the namespace."""
+    """Decide. `resources` are those that the configs were read with."""
     existing = {each["metadata"]["name"]: each for each in resources}
-    winners = _winners(configs, existing)
+    winners = _winners(configs)
     conflicts: dict[tuple[str, str], Conflict] = {}
     applied: list[tuple[str, Application]] = []
-    kept = {name for name, config in winners.items() if config.read.error}
+    kept = {name for name, config in winners.items() if name in config.kept}
     for config in configs:
         for entry in config.read.models:
             objection = _objection(config, entry, winners[entry.name], existing.get(entry.name))
@@ -93,20 +126,18 @@ def plan_configs(configs: tuple[Config, ...], resources: Iterable[Item]) -> Conf
                 conflicts[config.name, entry.name] = objection
                 continue
             found = existing.get(entry.name)
-            if found is None or _same_pair(entry, found):
+            # Pipeline and model id cannot be changed: where two models have one name, the former makes way.
+            if found is None or _pair(found) == entry.pair:
                 kept.add(entry.name)
                 applied.extend((config.name, wish) for wish in _wishes(config, entry, found))
     return ConfigsPlan(tuple(applied), tuple(_pruned(existing, kept)), conflicts)
 
 
-def _winners(configs: tuple[Config, ...], existing: Mapping[str, Item]) -> dict[str, Config]:
-    """Who gets each resource: the oldest that wants it. A config that cannot be read wants what it has."""
+def _winners(configs: tuple[Config, ...]) -> dict[str, Config]:
+    """Who gets each resource: the oldest that wants it. What cannot be read wants what it has."""
     winners: dict[str, Config] = {}
     for config in configs:
-        wanted = [entry.name for entry in config.read.models]
-        if config.read.error is not None:
-            wanted = [name for name, resource in existing.items() if owning_config(resource) == config.name]
-        for name in wanted:
+        for name in (*config.kept, *(entry.name for entry in config.read.models)):
             winners.setdefault(name, config)
     return winners
 
@@ -128,12 +159,6 @@ def _wishes(config: Config, entry: ModelEntry, found: Item | None) -> Iterator[A
     intended = model_deployment(config.source, entry)
     if not fulfilled(intended, found):
         yield Application(intended, over=found["metadata"]["uid"] if found else None)
-
-
-def _same_pair(entry: ModelEntry, found: Item) -> bool:
-    """Pipeline and model id cannot be changed: where two models have one name, the former makes way."""
-    spec = found.get("spec") or {}
-    return (spec.get("pipeline"), spec.get("modelId")) == (entry.pipeline, entry.model_id)
 
 
 def _pruned(existing: Mapping[str, Item], kept: set[str]) -> Iterator[Deletion]:

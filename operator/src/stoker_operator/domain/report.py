@@ -88,7 +88,7 @@ def report_events(config: Config, document: Item, found: Item | None, now: float
 
 
 def _sentence(entry: Item) -> str:
-    return f"entry {entry['index']} is not served: {entry['message']}"
+    return f"entry {entry['index']} is refused: {entry['message']}"
 
 
 def _former(found: Item | None) -> dict[str, Any]:
