@@ -244,7 +244,6 @@ class WorkerStatus(Wire):
     state: str = Field(description="What it does, in one word.")
     since: str | None = Field(default=None, description="Since when.")
     device: str | None = Field(default=None, description="What it computes on.")
-    gpu_memory: str | None = Field(default=None, description="Its budget on each card.")
 
 
 class ModelDeploymentStatus(Wire):
