@@ -1,5 +1,7 @@
 """The queue of keys, in virtual time."""
 
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +116,23 @@ def test_a_burst_of_events_makes_one_reconcile_for_each_spacing() -> None:
             queue.done("a", now)
 
     assert taken == 10
+
+
+def test_a_key_that_is_done_with_is_forgotten() -> None:
+    class Thing:
+        pass
+
+    queue: KeyQueue[Thing] = KeyQueue(Pauses(spacing=1.0), lambda: 0.0)
+    seen = []
+    for now in range(2):
+        thing = Thing()
+        seen.append(weakref.ref(thing))
+        queue.add([thing], now)
+        queue.take(now)
+        queue.done(thing, now)
+        del thing
+
+    assert [each() is None for each in seen] == [True, False]
 
 
 def test_what_is_under_way_is_told_with_its_beginning(queue: KeyQueue[str]) -> None:

@@ -78,6 +78,7 @@ class KeyQueue(Generic[K]):
             return None
         key = heapq.heappop(self._heap)[2]
         del self._due[key]
+        self._started = {each: began for each, began in self._started.items() if began + self._pauses.spacing > now}
         self._running[key] = self._started[key] = now
         return key
 
