@@ -1,4 +1,4 @@
-"""What the release says of all workers; a ModelDeployment overrides it field by field."""
+"""What the release says of all workers; what a ModelDeployment says takes its place, `gpu` and `weights` as a whole."""
 
 from typing import Literal, Self
 
