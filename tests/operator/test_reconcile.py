@@ -1,5 +1,6 @@
 """Observe, plan, execute, against an API server in memory."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from stoker_operator.adapters.port import ClusterError, Kind, RefusedError
 from stoker_operator.app.reconcile import Reconciler
+from stoker_operator.app.side_by_side import AT_ONCE
 from stoker_operator.domain.keys import CONFIGS, Key, Scope
 from stoker_operator.domain.plan import RETRY_SECONDS, UNWATCHED_SECONDS
 from tests.support import resources as made
@@ -231,11 +233,50 @@ async def test_where_the_reports_name_is_taken_events_tell_what_is_refused(caplo
     assert "models-report is somebody else's" in caplog.text
 
 
-async def test_a_name_that_is_taken_is_looked_at_again() -> None:
+async def test_a_name_that_is_taken_is_reported_until_its_resource_is_gone_which_a_watch_tells() -> None:
     cluster = FakeCluster(models_config(entry()), made.resource("t2i-org-a"))
 
-    assert await reconciler(cluster).reconcile(CONFIGS) == UNWATCHED_SECONDS
+    assert await reconciler(cluster).reconcile(CONFIGS) is None
     assert report(cluster)[0]["reason"] == "NameTaken"
+
+    cluster.remove(Kind.MODEL_DEPLOYMENT, "t2i-org-a")
+    await reconciler(cluster).reconcile(CONFIGS)
+    assert report(cluster)[0]["accepted"]
+
+
+async def test_a_large_models_config_is_applied_several_entries_at_a_time_and_not_all_at_once() -> None:
+    class Slow(FakeCluster):
+        under_way = most = 0
+
+        async def apply(self, manifest: dict[str, Any], *, over: str | None) -> None:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            await asyncio.sleep(0)
+            await super().apply(manifest, over=over)
+            self.under_way -= 1
+
+    cluster = Slow(models_config(*(entry(f"org/{number}") for number in range(50))))
+    await reconciler(cluster).reconcile(CONFIGS)
+
+    assert cluster.most == AT_ONCE
+    assert sum(kind == Kind.MODEL_DEPLOYMENT for kind, _ in cluster.objects) == 50
+
+
+async def test_an_api_server_that_goes_away_amid_the_entries_is_not_asked_for_the_rest() -> None:
+    class Away(FakeCluster):
+        asked = 0
+
+        async def apply(self, manifest: dict[str, Any], *, over: str | None) -> None:
+            self.asked += 1
+            await asyncio.sleep(0)
+            self.broken = True
+            await super().apply(manifest, over=over)
+
+    cluster = Away(models_config(*(entry(f"org/{number}") for number in range(50))))
+    with pytest.raises(ClusterError, match="cannot be reached"):
+        await reconciler(cluster).reconcile(CONFIGS)
+
+    assert cluster.asked <= 2 * AT_ONCE
 
 
 async def test_a_conflict_with_another_writer_is_tried_again() -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 STUCK_SECONDS = 120.0
-"""A reconcile that takes longer hangs: each request ends after a few seconds."""
+"""A reconcile that takes longer hangs. Each phase of a request ends after 15 s, and where there are many to make (the entries of
+a models config), they are made side by side."""
 MISSED_RESYNCS = 3
 _REQUEST_SECONDS = 5.0
 _MAX_REQUEST_BYTES = 8192

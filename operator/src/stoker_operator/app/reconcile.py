@@ -3,19 +3,20 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from stoker_contracts import names
 from stoker_contracts.resources.conditions import ConditionType
 from stoker_operator.adapters.port import Cluster, ClusterError, Json, Kind, RefusedError
+from stoker_operator.app.side_by_side import side_by_side
 from stoker_operator.domain.intent import fulfilled
 from stoker_operator.domain.keys import Key, Scope
 from stoker_operator.domain.manifests.deployment import labels
-from stoker_operator.domain.models_config import Config, ConfigsPlan, Conflict, Outcome, plan_configs, read_configs
+from stoker_operator.domain.models_config import Config, Conflict, Outcome, plan_configs, read_configs
 from stoker_operator.domain.observed import Observed, Refusal, observed
-from stoker_operator.domain.plan import UNWATCHED_SECONDS, Plan, plan
+from stoker_operator.domain.plan import Application, Deletion, Plan, plan
 from stoker_operator.domain.release import WorkerDefaults
 from stoker_operator.domain.report import is_report, report, report_events, report_manifest, report_name
 
@@ -36,7 +37,8 @@ class Reconciler:
     async def reconcile(self, key: Key) -> float | None:
         """Bring one key about; after how many seconds to look again. Raises ClusterError and RefusedError."""
         if key.scope is Scope.MODELS_CONFIGS:
-            return await self._reconcile_configs()
+            await self._reconcile_configs()
+            return None
         return await self._reconcile_model(key.name)
 
     async def _reconcile_model(self, name: str) -> float | None:
@@ -76,50 +78,53 @@ class Reconciler:
         if decided.status is not None:
             await self._cluster.apply_status(decided.status)
             log.info("%s: %s", name, _in_short(decided.status["status"]["conditions"]))
-        await self._record(decided.events)
+        await side_by_side(self._record, decided.events)
 
-    async def _record(self, events: Iterable[Json]) -> None:
+    async def _record(self, event: Json) -> None:
         """Events are told as well as can be; nothing depends on them."""
-        for event in events:
-            try:
-                await self._cluster.record(event)
-            except (ClusterError, RefusedError) as error:
-                log.warning("the Event %s could not be told: %s", event["reason"], error)
+        try:
+            await self._cluster.record(event)
+        except (ClusterError, RefusedError) as error:
+            log.warning("the Event %s could not be told: %s", event["reason"], error)
 
-    async def _reconcile_configs(self) -> float | None:
+    async def _reconcile_configs(self) -> None:
         config_maps, resources = await asyncio.gather(
             self._cluster.list(Kind.CONFIG_MAP, MODELS_CONFIG_LABELS), self._cluster.list(Kind.MODEL_DEPLOYMENT)
         )
         configs = read_configs(config_maps, resources)
         decided = plan_configs(configs, resources)
-        conflicts = dict(decided.conflicts) | await self._apply_resources(decided)
-        for deletion in decided.delete:
-            await self._cluster.delete(Kind.MODEL_DEPLOYMENT, deletion.name, deletion.uid, deletion.resource_version)
-            log.info("deleted ModelDeployment %s: no models config lists it any more", deletion.name)
-        for config in configs:
-            if not config.leaving:
-                await self._report(config, conflicts)
-        return UNWATCHED_SECONDS if decided.conflicts else None
+        conflicts = dict(decided.conflicts)
 
-    async def _apply_resources(self, decided: ConfigsPlan) -> dict[tuple[str, str], Conflict]:
-        """Apply each resource; one that is refused does not stop its neighbours."""
-        refused: dict[tuple[str, str], Conflict] = {}
-        for config, application in decided.apply:
-            name = application.manifest["metadata"]["name"]
+        async def apply(wish: tuple[str, Application]) -> None:
+            """One that is refused does not stop its neighbours."""
+            config, application = wish
             try:
-                await self._cluster.apply(application.manifest, over=application.over)
-                log.info("applied ModelDeployment %s from the models config %s", name, config)
+                await self._apply_resource(config, application)
             except RefusedError as error:
                 if error.code == _CONFLICT:
                     raise
-                refused[config, name] = Conflict(Outcome.REFUSED, f"the API server refuses it: {error.message}")
-        return refused
+                name = application.manifest["metadata"]["name"]
+                conflicts[config, name] = Conflict(Outcome.REFUSED, f"the API server refuses it: {error.message}")
+
+        await side_by_side(apply, decided.apply)
+        await side_by_side(self._prune, decided.delete)
+        for config in configs:
+            if not config.leaving:
+                await self._report(config, conflicts)
+
+    async def _apply_resource(self, config: str, application: Application) -> None:
+        await self._cluster.apply(application.manifest, over=application.over)
+        log.info("applied ModelDeployment %s from the models config %s", application.manifest["metadata"]["name"], config)
+
+    async def _prune(self, deletion: Deletion) -> None:
+        await self._cluster.delete(Kind.MODEL_DEPLOYMENT, deletion.name, deletion.uid, deletion.resource_version)
+        log.info("deleted ModelDeployment %s: no models config lists it any more", deletion.name)
 
     async def _report(self, config: Config, conflicts: dict[tuple[str, str], Conflict]) -> None:
         found = await self._cluster.get(Kind.CONFIG_MAP, report_name(config))
         document = report(config, conflicts)
         taken = found is not None and not is_report(config, found)
-        await self._record(report_events(config, document, None if taken else found, self._clock()))
+        await side_by_side(self._record, report_events(config, document, None if taken else found, self._clock()))
         if taken:
             log.warning("the ConfigMap %s is somebody else's, so that Events alone tell of refused entries", report_name(config))
             return
