@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from stoker_orchestrator.adapters.fleets import processes
 from stoker_orchestrator.adapters.fleets.port import FleetError
 from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelSeen, Synced
-from stoker_orchestrator.domain.model import EndpointState, Url
+from stoker_orchestrator.domain.model import EndpointState, Model, Url
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -42,9 +44,11 @@ class Told:
         last = {each.id: each for each in self.events if isinstance(each, EndpointSeen) and each.id not in gone}
         return [each for each in last.values() if each.state is state]
 
+    def models(self) -> list[Model]:
+        return [each.model for each in self.events if isinstance(each, ModelSeen)]
+
     def obstacles(self) -> list[str]:
-        models = [each.model for each in self.events if isinstance(each, ModelSeen)]
-        return [f"{model.obstacle.reason}: {model.obstacle.message}" for model in models if model.obstacle]
+        return [f"{model.obstacle.reason}: {model.obstacle.message}" for model in self.models() if model.obstacle]
 
 
 @asynccontextmanager
@@ -92,6 +96,31 @@ async def test_a_worker_that_cannot_load_is_an_obstacle_in_its_own_words(tmp_pat
         await until(told.obstacles)
 
     assert told.obstacles()[0] == "LoadFailed: no such layer"
+
+
+async def test_a_model_that_could_not_be_loaded_is_tried_again_once_its_workers_have_ended(tmp_path: Path) -> None:
+    async with running(config(tmp_path, COLD), load_error="no such layer") as told:
+        await told.fleet.scale("i2v-org-cold", 1, expected=0)
+        await until(told.obstacles)
+        await told.fleet.scale("i2v-org-cold", 0, expected=1)
+
+        assert told.models()[-1].obstacle is None
+
+
+async def test_a_host_that_has_no_room_for_a_worker_gets_one_when_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(processes, "BACK_OFF_SECONDS", (0.05,))
+    room = tmp_path / "room"
+    async with running(config(tmp_path, COLD)) as told:
+        monkeypatch.setattr(tempfile, "tempdir", str(room))
+        await told.fleet.scale("i2v-org-cold", 1, expected=0)
+        await until(lambda: "could not be started: No such file or directory" in caplog.text)
+        assert not told.endpoints(EndpointState.STARTING)
+
+        room.mkdir()
+
+        await until(lambda: told.endpoints(EndpointState.READY))
 
 
 async def test_no_worker_outlives_a_fleet_that_stops(tmp_path: Path) -> None:

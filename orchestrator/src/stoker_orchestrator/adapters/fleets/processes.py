@@ -100,6 +100,8 @@ class ProcessFleet:
             keeper.task.cancel()
             self._ending.add(keeper.task)
             keeper.task.add_done_callback(self._ending.discard)
+        if not keepers:
+            self._obstacles.pop(model, None)  # nobody would ever find out that it is gone
         self._sink(ModelSeen(self._model(self._entries[model])))
 
     async def rank(self, endpoint: str, cost: int) -> None:
@@ -165,17 +167,26 @@ class ProcessFleet:
         failures = 0
         while True:
             keeper.worker = f"{entry.name}-{next(self._numbers)}"
-            with tempfile.TemporaryDirectory(prefix="stoker-worker-") as folder:
-                worker = _Worker(keeper.worker, entry, self._command, Path(folder))
-                was_ready = await worker.run(sink, lambda: self._hindered(entry, None, sink))
-                failures = 0 if was_ready else failures + 1
-                obstacle = worker.obstacle()
-            if obstacle is not None and not was_ready:
-                self._hindered(entry, obstacle, sink)
-                log.error("%s cannot be served: %s", entry.name, obstacle.message)
+            was_ready = await self._run_one(entry, keeper.worker, sink)
+            failures = 0 if was_ready else failures + 1
             pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
             log.warning("a worker of %s ended; the next one starts in %g s", entry.name, pause)
             await asyncio.sleep(pause)
+
+    async def _run_one(self, entry: ModelEntry, identity: str, sink: Sink) -> bool:
+        """Run one worker to its end; True when it was ready once. A host without room for it counts as its failure."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="stoker-worker-") as folder:
+                worker = _Worker(identity, entry, self._command, Path(folder))
+                was_ready = await worker.run(sink, lambda: self._hindered(entry, None, sink))
+                obstacle = worker.obstacle()
+        except OSError as error:
+            log.error("a worker of %s could not be started: %s", entry.name, error.strerror)  # noqa: TRY400 - said in words
+            return False
+        if obstacle is not None and not was_ready:
+            self._hindered(entry, obstacle, sink)
+            log.error("%s cannot be served: %s", entry.name, obstacle.message)
+        return was_ready
 
 
 @dataclass(slots=True, eq=False)
