@@ -60,6 +60,19 @@ async def test_a_changed_key_is_used_by_the_next_job(tmp_path: Path) -> None:
     assert [each["Authorization"] for each in runner.jobs] == ["Bearer one", "Bearer second"]
 
 
+async def test_models_that_share_a_container_have_their_own_keys(tmp_path: Path) -> None:
+    """One bill for each, by whoever runs it; the jobs of both go over the same kept connection."""
+    for key in ("one", "other"):
+        (tmp_path / key).write_text(f"of-{key}")
+    async with FakeRunner().running() as runner:
+        models = [external(runner.url(key=key), name=key) for key in ("one", "other")]
+        async with world(*models, tokens_dir=tmp_path) as here:
+            for key in ("one", "other", "one"):
+                assert (await here.post(json=JOB | {"model_id": f"org/{key}"})).status_code == 200
+
+    assert [each["Authorization"] for each in runner.jobs] == ["Bearer of-one", "Bearer of-other", "Bearer of-one"]
+
+
 async def test_a_caller_never_sees_that_the_release_is_not_let_in(tmp_path: Path) -> None:
     """The job goes to the other container; with none left it is refused with the key's name and without the token."""
     (tmp_path / "provider").write_text("wr0ng")

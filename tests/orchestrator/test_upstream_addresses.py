@@ -1,4 +1,4 @@
-"""Workers behind URLs: base paths, verified TLS, credentials; and whether a job that lost its worker had reached it."""
+"""Workers behind URLs: base paths, verified TLS; and whether a job that lost its worker had reached it."""
 
 import asyncio
 import ssl
@@ -117,20 +117,6 @@ async def test_the_base_path_of_a_url_stands_before_the_route() -> None:
         client.close()
 
     assert server.heads[0].startswith(b"POST /models/a/text-to-image HTTP/1.1\r\nhost: 127.0.0.1:%d\r\n" % server.port)
-
-
-async def test_a_credential_is_asked_for_at_each_request_and_sent_where_there_is_one() -> None:
-    keys: list[bytes | None] = [None, b"Bearer two", b"Bearer one"]
-    async with Server().running() as server:
-        address = f"http://127.0.0.1:{server.port}"
-        client = Upstream(lambda asked: keys.pop() if asked == address else b"another's")
-        for _ in range(3):
-            await ask(client, address)
-        client.close()
-
-    sent = [line for head in server.heads for line in head.split(b"\r\n") if line.startswith(b"authorization")]
-    assert sent == [b"authorization: Bearer one", b"authorization: Bearer two"]
-    assert len(server.heads) == 3
 
 
 async def test_a_worker_behind_tls_is_served_over_kept_connections_where_its_certificate_is_trusted(certificate: Path) -> None:

@@ -114,14 +114,14 @@ async def test_a_container_is_asked_with_its_token_and_a_changed_key_counts_at_o
             assert here.troubles() == ["endpoint 1 of 1 refuses the token (401); look at the key provider"]
             assert here.model.obstacle is not None
             assert here.model.obstacle.reason == "TokenRefused"
-            assert here.fleet.authorization(runner.address) == b"Bearer old"
+            assert here.fleet.authorization("m-url-0") == b"Bearer old"
 
             (tmp_path / "provider").write_text(TOKEN)
 
             await until(lambda: here.states() == [READY])
             assert here.model.obstacle is None
-            assert here.fleet.authorization(runner.address) == f"Bearer {TOKEN}".encode()
-            assert here.fleet.authorization("10.0.0.1:8000") is None
+            assert here.fleet.authorization("m-url-0") == f"Bearer {TOKEN}".encode()
+            assert here.fleet.authorization("m-5d9c7b8f4d-x2x9z.0") is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ async def test_a_container_without_its_token_is_down_and_the_key_is_named(tmp_pa
         (tmp_path / "provider").write_text(kept)
     async with FakeRunner().running() as runner, following(external(runner.url(key="provider")), folder=tmp_path) as here:
         assert here.troubles() == [f"endpoint 1 of 1 {words}"]
-        assert here.fleet.authorization(runner.address) is None
+        assert here.fleet.authorization("m-url-0") is None
         assert runner.looks == [], "nobody is asked without the token"
 
 

@@ -16,8 +16,6 @@ __all__ = ["Answer", "Upstream", "WorkerLostError"]
 Headers = list[tuple[bytes, bytes]]
 Chunks = Callable[[], AsyncIterator[bytes]]
 """Gives a body from its first byte, each time it is called."""
-Credentials = Callable[[str], bytes | None]
-"""Gives the value of the header Authorization for an address; None where it gets none."""
 
 _CONNECT_SECONDS = 5.0
 KEEP_SECONDS = 30.0
@@ -63,12 +61,11 @@ class Answer:
 class Upstream:
     """The client side of the job path. No time limit: a video takes as long as it takes, and the caller may hang up.
 
-    An address is ``host:port`` or a URL with a base path. `credentials` is asked at each request, so that a changed key counts at
-    once. `trust` is who is believed behind ``https``: by default the system's authorities, and the host must match.
+    An address is ``host:port`` or a URL with a base path. `trust` is who is believed behind ``https``: by default the system's
+    authorities, and the host must match.
     """
 
-    def __init__(self, credentials: Credentials | None = None, trust: ssl.SSLContext | None = None) -> None:
-        self._credentials = credentials
+    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
         self._trust = trust
         self._outbox = Outbox()
         self._idle: dict[str, list[Connection]] = {}
@@ -80,7 +77,7 @@ class Upstream:
         `lines` are whole lines of the request's head. `length` is the number of bytes that `body` will give, where that is known.
         Cancelling the call cancels the job. Raises WorkerLostError, and what the body raises.
         """
-        request = _Request(self._beginning(address, path) + lines, body, length)
+        request = _Request(_beginning(address, path) + lines, body, length)
         return await self._answered(Pending(address, request))
 
     def begin(self, address: str, path: str, lines: bytes, body: bytes) -> "Pending | None":
@@ -88,7 +85,7 @@ class Upstream:
         connection = self._kept(address)
         if connection is None:
             return None
-        request = _Request(self._beginning(address, path) + lines, body, None)
+        request = _Request(_beginning(address, path) + lines, body, None)
         connection.begin(request.begin)
         return Pending(address, request, connection)
 
@@ -118,11 +115,6 @@ class Upstream:
             for connection in connections:
                 connection.close()
         self._idle.clear()
-
-    def _beginning(self, address: str, path: str) -> bytes:
-        credential = self._credentials(address) if self._credentials is not None else None
-        beginning = _beginning(address, path)
-        return beginning if credential is None else b"%bauthorization: %b\r\n" % (beginning, credential)
 
     async def _answered(self, pending: "Pending") -> Answer:
         """The head of the answer, on the connection that the job was begun on or on another."""

@@ -16,6 +16,7 @@ from stoker_orchestrator.app.attempts import Attempts, Begun
 from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.desk import Slot
 from stoker_orchestrator.app.event_stream import wants_events
+from stoker_orchestrator.app.foreign import Foreign
 from stoker_orchestrator.app.forwarding import MODEL, REFUSED, about, identified, lines, onward, passed_back
 from stoker_orchestrator.app.serving.exchange import Exchange
 from stoker_orchestrator.app.target import NoTargetError, Path, Target, target_of_json
@@ -92,10 +93,11 @@ class Flight:
 class Express:
     """Sends jobs the short way."""
 
-    def __init__(self, broker: Broker, upstream: Upstream, attempts: Attempts, owner: Owner) -> None:
+    def __init__(self, broker: Broker, upstream: Upstream, attempts: Attempts, foreign: Foreign, owner: Owner) -> None:
         self._broker = broker
         self._upstream = upstream
         self._attempts = attempts
+        self._foreign = foreign
         self._owner = owner
 
     def takes(self, exchange: Exchange, path: Path) -> bool:
@@ -124,8 +126,8 @@ class Express:
         slot = self._broker.take_now(target.model, target.cost)
         if slot is None:
             return False
-        address = slot.endpoint.address
-        pending = self._upstream.begin(address, path.route, onward(exchange.headers, path.pipeline, identity), body)
+        head = onward(exchange.headers, path.pipeline, identity) + self._foreign.shown_to(slot.endpoint)
+        pending = self._upstream.begin(slot.endpoint.address, path.route, head, body)
         if pending is None or pending.connection is None:
             slot.desk.give_back(slot)
             return False

@@ -74,14 +74,21 @@ class _Begun:
 
 
 class Foreign:
-    """Makes of the answers of external containers what callers expect.
+    """Shows external containers who sends a job, and makes of their answers what callers expect.
 
-    `barred` is told the endpoint and the status where a container does not let jobs in.
+    `barred` is told the endpoint and the status where a container does not let jobs in. `authorization` gives the value of the
+    header for an endpoint, or None; it is asked at each job, so that a changed key counts at once.
     """
 
-    def __init__(self, barred: Callable[[str, int], None]) -> None:
+    def __init__(self, barred: Callable[[str, int], None], authorization: Callable[[str], bytes | None]) -> None:
         self._barred = barred
+        self._authorization = authorization
         self._encoder = ClipEncoder()
+
+    def shown_to(self, endpoint: Endpoint) -> bytes:
+        """The line of a head that lets a job in; nothing for a worker of ours, or where none is asked for."""
+        shown = self._authorization(endpoint.id) if not endpoint.pulse else None
+        return b"authorization: %b\r\n" % shown if shown is not None else b""
 
     async def translated(self, job: Job, endpoint: Endpoint, answer: Answer) -> Shown:
         """The answer for the caller. Raises WorkerLostError, WorkerFullError, WorkerLeavingError, RefusedError."""

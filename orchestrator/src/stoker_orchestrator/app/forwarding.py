@@ -64,7 +64,7 @@ class Forwarder:
     async def _sent(self, job: Job, slot: Slot, left: float | None) -> Answer:
         whole = job.body.in_memory()
         content = whole if whole is not None else job.body.chunks
-        headers = onward(job.headers, job.path.pipeline, job.request_id)
+        headers = onward(job.headers, job.path.pipeline, job.request_id) + self._foreign.shown_to(slot.endpoint)
         if left is not None:
             headers += _within(left)
         return await self._upstream.post(slot.endpoint.address, job.path.route, headers, content, job.declared)

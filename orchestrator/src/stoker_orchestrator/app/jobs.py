@@ -49,7 +49,7 @@ class JobRoutes:
         self._metrics = metrics
         self._timers = CoarseTimers()
         self._attempts = Attempts(broker, Forwarder(upstream, foreign), metrics, self._timers)
-        self._express = Express(broker, upstream, self._attempts, self)
+        self._express = Express(broker, upstream, self._attempts, foreign, self)
         self.log = JobLog()
         self.in_flight = 0
 

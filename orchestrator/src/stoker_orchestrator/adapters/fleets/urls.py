@@ -79,7 +79,7 @@ class UrlFleet:
         self._may_report = may_report
         self._sink: Sink = _nowhere
         self._followed: dict[str, _Followed] = {}
-        self._by_address: dict[str, Url] = {}
+        self._places: dict[str, _Place] = {}
         self._group = asyncio.TaskGroup()
         self._unreported: set[str] = set()
         self._changed = asyncio.Event()
@@ -114,13 +114,10 @@ class UrlFleet:
         """The other fleet's."""
         await self._inner.report(model, endpoints)
 
-    def authorization(self, address: str) -> bytes | None:
-        """The value of the header Authorization for a request to this address; None where it gets none."""
-        url = self._by_address.get(address)
-        try:
-            return self._tokens.authorization(url) if url is not None else None
-        except NoTokenError:
-            return None
+    def authorization(self, endpoint: str) -> bytes | None:
+        """The value of the header Authorization for a job to this endpoint, as its token is now; None where it gets none."""
+        place = self._places.get(endpoint)
+        return self._token(place) if place is not None else None
 
     def barred(self, endpoint: str, status: int) -> None:
         """A container did not let a job in, well as it may call itself: it gets none for a while, or until the key is changed."""
@@ -128,8 +125,14 @@ class UrlFleet:
             for place in followed.places:
                 if place.id == endpoint:
                     place.barred_until = time.monotonic() + BARRED_SECONDS
-                    place.barred_with = self.authorization(place.url.address)
+                    place.barred_with = self._token(place)
                     self._settle(followed, place, refused(status, place.url))
+
+    def _token(self, place: _Place) -> bytes | None:
+        try:
+            return self._tokens.authorization(place.url)
+        except NoTokenError:
+            return None
 
     def _take(self, event: FleetEvent) -> None:
         match event:
@@ -198,8 +201,7 @@ class UrlFleet:
             self._report(name)
 
     def _index(self) -> None:
-        urls = [url for followed in self._followed.values() for url in followed.model.urls]
-        self._by_address = {url.address: url for url in urls}
+        self._places = {place.id: place for followed in self._followed.values() for place in followed.places}
 
     async def _watch(self, name: str, place: _Place) -> None:
         """Look at a container for ever, at equal intervals as far as its answers come in time."""
@@ -226,7 +228,7 @@ class UrlFleet:
 
     def _is_barred(self, place: _Place) -> bool:
         barred = time.monotonic() < place.barred_until
-        return barred and self.authorization(place.url.address) == place.barred_with
+        return barred and self._token(place) == place.barred_with
 
     def _settle(self, followed: _Followed, place: _Place, health: Health) -> None:
         """A container is so from now on; what that changes is told."""
