@@ -41,6 +41,6 @@ class Prober:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-            connector = aiohttp.TCPConnector(force_close=True, ssl=self._trust or True)
+            connector = aiohttp.TCPConnector(force_close=True, limit=0, ssl=self._trust or True)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         return self._session
