@@ -8,7 +8,7 @@ from stoker_contracts.resources.conditions import Reason
 from stoker_contracts.resources.endpoints import EndpointPhase, EndpointStatus
 from stoker_orchestrator.adapters.fleets import objects
 from stoker_orchestrator.adapters.fleets.kubernetes import KubernetesFleet
-from stoker_orchestrator.domain.events import FleetEvent, ModelGone, ModelSeen
+from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelGone, ModelSeen
 from stoker_orchestrator.domain.health import Report
 from stoker_orchestrator.domain.model import EndpointState, Url
 
@@ -23,6 +23,15 @@ def pod(**status: Any) -> dict[str, Any]:
 
 def resource(name: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"pipeline": "text-to-image", "modelId": "org/m"} | spec}
+
+
+def of(resource: dict[str, Any], uid: str) -> dict[str, Any]:
+    return resource | {"metadata": resource["metadata"] | {"uid": uid}}
+
+
+def labelled(pod: dict[str, Any], uid: str) -> dict[str, Any]:
+    labels = pod["metadata"]["labels"] | {"stoker.dev/resource-uid": uid}
+    return pod | {"metadata": pod["metadata"] | {"labels": labels}}
 
 
 def test_a_pod_that_was_just_made_is_an_endpoint_that_starts() -> None:
@@ -66,6 +75,33 @@ def test_a_resource_that_is_not_understood_is_gone_and_leaves_the_others_alone()
     fleet._see_model("a", resource("a", pipeline="text-to-ballet"), told.append)
 
     assert [type(each) for each in told] == [ModelSeen, ModelSeen, ModelGone]
+
+
+def test_a_pod_of_a_resource_that_is_made_again_serves_once_the_new_one_is_known() -> None:
+    """The watch of pods may be ahead of that of resources."""
+    told: list[FleetEvent] = []
+    fleet = KubernetesFleet(client=None)  # type: ignore[arg-type]
+
+    fleet._see_model("m", of(resource("m"), "old"), told.append)
+    fleet._see_pod("p", labelled(pod(), "new"), told.append)
+    assert [type(each) for each in told] == [ModelSeen]
+    fleet._see_model("m", None, told.append)
+    fleet._see_model("m", of(resource("m"), "new"), told.append)
+    fleet._see_model("m", of(resource("m"), "newer"), told.append)
+
+    assert [type(each) for each in told] == [ModelSeen, ModelGone, ModelSeen, EndpointSeen, EndpointGone]
+
+
+def test_a_pod_that_is_not_understood_is_gone_and_leaves_the_others_alone() -> None:
+    told: list[FleetEvent] = []
+    fleet = KubernetesFleet(client=None)  # type: ignore[arg-type]
+    odd = pod() | {"spec": {"containers": [{"name": "worker", "env": [{"name": "CAPACITY", "value": "two"}]}]}}
+
+    fleet._see_pod("p", pod(), told.append)
+    fleet._see_pod("p", odd, told.append)
+    fleet._see_pod("q", odd, told.append)
+
+    assert [type(each) for each in told] == [EndpointSeen, EndpointGone]
 
 
 def test_what_says_nothing_new_is_not_told_again() -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import lightkube
@@ -45,6 +45,9 @@ SETTLE_SECONDS = (1.0, 3.0)
 """How long a condition that is not what we want is left alone: another replica may be about to write the same."""
 _SCALE_ATTEMPTS = 20
 _SCALE_AGAIN_SECONDS = 0.05
+
+
+T = TypeVar("T")
 
 
 class _ConflictError(FleetError):
@@ -179,7 +182,7 @@ class KubernetesFleet:
             raise FleetError(message) from error
 
     def _see_model(self, name: str, item: Item | None, sink: Sink) -> None:
-        model = _understood(name, item) if item is not None else None
+        model = _understood(name, item, objects.model) if item is not None else None
         if item is None or model is None:
             self._resources.pop(name, None)
             self._wanted.pop(name, None)
@@ -192,12 +195,12 @@ class KubernetesFleet:
         if self._models.get(name) != model:
             self._models[name] = model
             sink(ModelSeen(model))
-        for pod, seen in list(self._endpoints.items()):
-            if seen.model == name and objects.of_another(self._pods[pod], item):
-                self._see_pod(pod, self._pods[pod], sink)
+        for pod, told in list(self._pods.items()):
+            if objects.served(told) == name:  # it may be of this resource or of an earlier one, which shows only now
+                self._see_pod(pod, told, sink)
 
     def _see_pod(self, name: str, pod: Item | None, sink: Sink) -> None:
-        seen = self._endpoint(pod) if pod is not None else None
+        seen = self._endpoint(name, pod) if pod is not None else None
         if pod is not None:
             self._pods[name] = pod
         else:
@@ -210,16 +213,17 @@ class KubernetesFleet:
             self._endpoints[name] = seen
             sink(seen)
 
-    def _endpoint(self, pod: Item) -> EndpointSeen | None:
+    def _endpoint(self, name: str, pod: Item) -> EndpointSeen | None:
         """The worker in a pod, unless it serves a resource that is no more. A pod may be told before its resource."""
-        seen = objects.endpoint(pod)
+        seen = _understood(name, pod, objects.endpoint)
         resource = self._resources.get(seen.model) if seen is not None else None
         return None if resource is not None and objects.of_another(pod, resource) else seen
 
 
-def _understood(name: str, item: Item) -> Model | None:
+def _understood(name: str, item: Item, read: Callable[[Item], T]) -> T | None:
+    """What an object says, or nothing: one that is not understood must not hide the others."""
     try:
-        return objects.model(item)
+        return read(item)
     except (ValueError, KeyError) as error:
         log.warning("%s is not served, this version does not understand it: %s", name, error)
         return None

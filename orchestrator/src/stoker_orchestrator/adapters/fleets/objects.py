@@ -29,10 +29,10 @@ _HOPELESS = frozenset(
     }
 )  # fmt: skip
 """Reasons of ``Ready=False`` that waiting does not cure."""
-_DEVICE_LACKS = re.compile(r"Insufficient [^\s,]+/")
-"""The scheduler's words for a device of which nodes have some, but not enough free; its name has a domain."""
 _NOT_TAKEN = frozenset({Reason.NOT_ACCEPTED})
 """The same for containers that somebody else runs: all others follow from what is reported here."""
+_DEVICE_LACKS = re.compile(r"Insufficient [^\s,]+/")
+"""The scheduler's words for a device of which nodes have some, but not enough free; its name has a domain."""
 
 
 def conditions(item: Item) -> list[dict[str, Any]]:
@@ -127,17 +127,19 @@ def endpoint_statuses(item: Item, reports: Sequence[Report], now: float) -> list
 
 
 def endpoint(pod: Item) -> EndpointSeen | None:
-    """The worker in a pod; its id changes with each restart. None for a pod that is no worker, or has ended."""
-    meta, status = pod["metadata"], pod.get("status") or {}
-    served = (meta.get("labels") or {}).get(names.LABEL_MODEL_DEPLOYMENT)
-    if not served or status.get("phase") in ("Failed", "Succeeded"):
+    """The worker in a pod; its id changes with each restart. None for a pod that is no worker, or has ended.
+
+    Raises ValueError, KeyError for one from a future that we do not know, or that somebody else has changed.
+    """
+    meta, status, model_name = pod["metadata"], pod.get("status") or {}, served(pod)
+    if not model_name or status.get("phase") in ("Failed", "Succeeded"):
         return None
     restarts = sum(each.get("restartCount", 0) for each in status.get("containerStatuses") or [])
     host = status.get("podIP")
     address = f"{_host(host)}:{names.WORKER_PORT}" if host else ""
     return EndpointSeen(
         f"{meta['name']}.{restarts}",
-        served,
+        model_name,
         address,
         _capacity(pod),
         _state(pod),
@@ -145,6 +147,11 @@ def endpoint(pod: Item) -> EndpointSeen | None:
         devices=_devices(pod),
         no_room=_no_room(pod),
     )
+
+
+def served(pod: Item) -> str | None:
+    """The name of the resource whose worker a pod is."""
+    return (pod["metadata"].get("labels") or {}).get(names.LABEL_MODEL_DEPLOYMENT)
 
 
 def of_another(pod: Item, resource: Item) -> bool:
