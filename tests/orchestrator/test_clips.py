@@ -2,14 +2,17 @@
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import av
 import pytest
 
-from stoker_orchestrator.adapters.clips import encoder
+from stoker_orchestrator.adapters.clips import encode, encoder
 from stoker_orchestrator.adapters.clips.encoder import AT_A_TIME, Clip, ClipEncoder, UnusableFramesError
+from stoker_orchestrator.adapters.clips.limits import MAX_FRAMES
 from tests.support.frames import answered, looked_at, picture
 
 
@@ -27,7 +30,34 @@ async def test_frames_become_one_clip_with_the_seed_and_the_speed_that_were_aske
 
     assert looked_at(made.data) == (64, 48, 5, 10)
     assert (made.seed, made.nsfw) == (7, False)
-    assert made.data.index(b"moov") < made.data.index(b"mdat"), "it can be played before it is whole"
+
+
+@pytest.mark.parametrize("frames", [1, MAX_FRAMES])
+async def test_a_clip_can_be_played_before_it_is_whole_however_many_frames_it_has(frames: int) -> None:
+    made = await clip(answered(*[picture(16, 16)] * frames))
+
+    assert looked_at(made.data)[2] == frames
+    assert made.data.index(b"moov") < made.data.index(b"mdat")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_the_colours_of_a_clip_are_those_of_its_frames_and_say_what_they_are(kind: str) -> None:
+    made = await clip(answered(picture(shade=200, kind=kind)))
+
+    with av.open(io.BytesIO(made.data), "r") as container:
+        context = container.streams.video[0].codec_context
+        assert (context.color_primaries, context.color_trc, context.colorspace, context.color_range) == (1, 1, 1, 1)
+        (frame,) = container.decode(video=0)
+    seen = frame.to_ndarray(format="rgb24").astype(int)
+    assert abs(seen - (200, 80, 40)).max() <= 6
+
+
+def test_a_clip_that_is_too_long_is_not_made_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "MAX_OUTPUT_BYTES", 10_000)
+    frames = encode.Frames(json.dumps(answered(*[picture(64, 64, shade) for shade in range(256)])).encode())
+
+    with pytest.raises(encode.UnusableError, match="more than 10000 bytes"):
+        encode.clip(frames, 6)
 
 
 @pytest.mark.parametrize(("width", "height"), [(63, 65), (1, 1), (64, 33)])

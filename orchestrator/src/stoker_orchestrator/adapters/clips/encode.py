@@ -6,11 +6,11 @@ and memory and time are bounded by the kernel. ``python -m stoker_orchestrator.a
 
 import base64
 import binascii
+import io
 import json
 import re
 import resource
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from stoker_orchestrator.adapters.clips.limits import (
     MAX_FRAMES,
     MAX_INPUT_BYTES,
     MAX_MEMORY_BYTES,
+    MAX_OUTPUT_BYTES,
     MAX_PIXELS,
     MAX_SECONDS,
     UNUSABLE,
@@ -31,6 +32,10 @@ from stoker_orchestrator.adapters.clips.limits import (
 _PICTURE = re.compile(rb'"data:image/(png|jpeg);base64,([A-Za-z0-9+/]+={0,2})"')
 _CODECS = {b"png": "png", b"jpeg": "mjpeg"}
 _OPTIONS = {"preset": "veryfast", "crf": "18"}
+_BT709, _TELEVISION = 1, 1
+"""The numbers of BT.709 in H.264 (ITU-T H.264, annex E) and of the range 16 to 235 in FFmpeg."""
+_INDEX_BYTES, _INDEX_BYTES_PER_FRAME = 4096, 64
+"""Room for the index in front. The tables of a frame take at most 37 bytes: its size, two times, a chunk, its place, a key."""
 
 
 class UnusableError(Exception):
@@ -45,6 +50,9 @@ class Frames:
         self._places: list[tuple[str, int, int]] = []
         skeleton = _PICTURE.sub(self._found, answer)
         self._items = _items(skeleton)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def _found(self, match: re.Match[bytes]) -> bytes:
         self._places.append((_CODECS[match[1]], *match.span(2)))
@@ -101,24 +109,37 @@ def _decoded(codec: str, text: memoryview, number: int) -> VideoFrame:
 
 
 def clip(frames: Frames, fps: int) -> bytes:
-    """The MP4, H.264 with its index in front, of even width and height. Raises UnusableError."""
+    """The MP4, H.264 with its index in front, of even width and height. Raises UnusableError.
+
+    It is made in memory, so that nothing is left behind by a process that is killed. Its colours are BT.709 and say so.
+    """
     size: tuple[int, int] | None = None
-    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
-        with av.open(file.name, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
-            stream.pix_fmt, stream.thread_count = "yuv420p", 1
-            for number, picture in enumerate(frames.pictures(), 1):
-                if size is None:
-                    size = picture.width, picture.height
-                    stream.width, stream.height = (max(2, side - side % 2) for side in size)
-                if (picture.width, picture.height) != size:
-                    message = f"frame {number} has another size than the first"
-                    raise UnusableError(message)
-                even = picture.reformat(stream.width, stream.height, "yuv420p")
-                even.pts = None
-                container.mux(stream.encode(even))
-            container.mux(stream.encode())
-        return file.read()
+    out = io.BytesIO()
+    room = str(_INDEX_BYTES + _INDEX_BYTES_PER_FRAME * len(frames))
+    with av.open(out, "w", format="mp4", options={"moov_size": room}) as container:
+        stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
+        stream.pix_fmt, stream.thread_count = "yuv420p", 1
+        _say_colours(stream.codec_context)
+        for number, picture in enumerate(frames.pictures(), 1):
+            if size is None:
+                size = picture.width, picture.height
+                stream.width, stream.height = (max(2, side - side % 2) for side in size)
+            if (picture.width, picture.height) != size:
+                message = f"frame {number} has another size than the first"
+                raise UnusableError(message)
+            even = picture.reformat(stream.width, stream.height, "yuv420p", dst_colorspace="itu709", dst_color_range="MPEG")
+            even.pts = None
+            container.mux(stream.encode(even))
+            if out.tell() > MAX_OUTPUT_BYTES:
+                message = f"the video has more than {MAX_OUTPUT_BYTES} bytes"
+                raise UnusableError(message)
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+def _say_colours(context: VideoCodecContext) -> None:
+    context.color_primaries = context.color_trc = context.colorspace = _BT709
+    context.color_range = _TELEVISION
 
 
 def main() -> int:
@@ -132,7 +153,8 @@ def main() -> int:
         words = str(error) if isinstance(error, UnusableError) else "they need more memory than a clip may, or cannot be encoded"
         sys.stdout.write(words)
         return UNUSABLE
-    sys.stdout.buffer.write(json.dumps(frames.about).encode() + b"\n" + made)
+    sys.stdout.buffer.write(json.dumps(frames.about).encode() + b"\n")
+    sys.stdout.buffer.write(made)
     return 0
 
 
