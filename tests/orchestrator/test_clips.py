@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from stoker_orchestrator.adapters.clips import encode, encoder
 from stoker_orchestrator.adapters.clips.encoder import AT_A_TIME, Clip, ClipEncoder, UnusableFramesError
 from stoker_orchestrator.adapters.clips.limits import MAX_FRAMES
+from stoker_orchestrator.adapters.connection import WorkerLostError
+from tests.support.children import children_of
 from tests.support.frames import answered, looked_at, picture
+from tests.support.waiting import until
 
 
 async def parts(body: bytes, size: int = 4096) -> AsyncIterator[bytes]:
@@ -145,8 +149,32 @@ async def test_clips_are_made_a_few_at_a_time_and_the_loop_stays_free() -> None:
     assert longest < 0.5
 
 
+async def test_answers_that_stall_lose_their_places_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "SILENCE_SECONDS", 0.2)
+    made, others = ClipEncoder(), set(encoders())
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b'{"frames": [['
+        await asyncio.Event().wait()
+
+    stalling = [asyncio.create_task(made.encode(stalled(), 6)) for _ in range(AT_A_TIME)]
+    await until(lambda: len(set(encoders()) - others) == AT_A_TIME)
+    async with asyncio.timeout(10):
+        whole = await made.encode(parts(json.dumps(answered(picture())).encode()), 6)
+
+    assert looked_at(whole.data)[2] == 1
+    for each in await asyncio.gather(*stalling, return_exceptions=True):
+        assert isinstance(each, WorkerLostError)
+        assert each.sent
+    assert set(encoders()) == others
+
+
+def encoders() -> list[int]:
+    return children_of(os.getpid(), running="clips.encode")
+
+
 async def test_a_caller_who_leaves_ends_the_process() -> None:
-    begun, never = asyncio.Event(), asyncio.Event()
+    begun, never, others = asyncio.Event(), asyncio.Event(), set(encoders())
 
     async def endless() -> AsyncIterator[bytes]:
         yield b"{"
@@ -155,6 +183,9 @@ async def test_a_caller_who_leaves_ends_the_process() -> None:
 
     making = asyncio.create_task(ClipEncoder().encode(endless(), 6))
     await begun.wait()
+    assert len(set(encoders()) - others) == 1
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
         await making
+
+    assert set(encoders()) == others

@@ -19,6 +19,7 @@ from stoker_orchestrator.adapters.fleets.port import FleetError
 from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelSeen, Synced
 from stoker_orchestrator.domain.model import EndpointState, Model, Url
+from tests.support.children import children_of
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -30,6 +31,10 @@ def config(tmp_path: Path, *entries: object) -> Path:
     file = tmp_path / "aiModels.json"
     file.write_text(json.dumps(entries))
     return file
+
+
+def workers_of(parent: int) -> list[int]:
+    return children_of(parent, running="stoker_worker")
 
 
 class Told:
@@ -80,11 +85,11 @@ async def test_warm_models_start_by_themselves_and_cold_ones_when_they_are_woken
 
 
 async def test_a_worker_that_dies_is_replaced_by_a_new_endpoint(tmp_path: Path) -> None:
-    others = set(children_of(os.getpid()))
+    others = set(workers_of(os.getpid()))
     async with running(config(tmp_path, WARM)) as told:
         await until(lambda: told.endpoints(EndpointState.READY))
         (first,) = told.endpoints(EndpointState.READY)
-        (child,) = set(children_of(os.getpid())) - others
+        (child,) = set(workers_of(os.getpid())) - others
         os.kill(child, signal.SIGKILL)
         await until(lambda: [each.id for each in told.endpoints(EndpointState.READY)] not in ([], [first.id]))
 
@@ -124,12 +129,12 @@ async def test_a_host_that_has_no_room_for_a_worker_gets_one_when_it_has(
 
 
 async def test_no_worker_outlives_a_fleet_that_stops(tmp_path: Path) -> None:
-    others = set(children_of(os.getpid()))
+    others = set(workers_of(os.getpid()))
     async with running(config(tmp_path, WARM)) as told:
         await until(lambda: told.endpoints(EndpointState.READY))
-        (child,) = set(children_of(os.getpid())) - others
+        (child,) = set(workers_of(os.getpid())) - others
 
-    assert child not in children_of(os.getpid())
+    assert child not in workers_of(os.getpid())
 
 
 async def test_no_worker_outlives_an_orchestrator_that_is_killed(tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ async def test_no_worker_outlives_an_orchestrator_that_is_killed(tmp_path: Path)
     )
     workers: list[int] = []
     while not workers:
-        workers = children_of(orchestrator.pid)
+        workers = workers_of(orchestrator.pid)
         await asyncio.sleep(0.05)
 
     orchestrator.kill()
@@ -181,16 +186,6 @@ async def test_a_model_that_is_not_listed_cannot_be_woken(tmp_path: Path) -> Non
     async with running(config(tmp_path, COLD)) as told:
         with pytest.raises(FleetError, match="no such model"):
             await told.fleet.scale("other", 1, expected=0)
-
-
-def children_of(parent: int) -> list[int]:
-    """Workers among the child processes of `parent`."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            if f"\nPPid:\t{parent}\n" in status.read_text() and b"stoker_worker" in (status.parent / "cmdline").read_bytes():
-                found.append(int(status.parent.name))
-    return found
 
 
 async def test_the_worker_that_costs_least_ends_when_fewer_are_asked_for(tmp_path: Path) -> None:

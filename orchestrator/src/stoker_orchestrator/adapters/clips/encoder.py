@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import orjson
 
 from stoker_orchestrator.adapters.clips.limits import MAX_INPUT_BYTES, MAX_OUTPUT_BYTES, MAX_SECONDS, UNUSABLE
+from stoker_orchestrator.adapters.connection import WorkerLostError
 
 AT_A_TIME = 2
 """Each takes a core, and in the worst case 150 MB."""
+SILENCE_SECONDS = 15.0
+"""How long an answer that has begun may pause: it keeps a place from all others."""
 _MAX_WORDS = 256
 
 
@@ -35,7 +38,10 @@ class ClipEncoder:
         self._places = asyncio.Semaphore(AT_A_TIME)
 
     async def encode(self, answer: AsyncIterator[bytes], fps: int) -> Clip:
-        """The clip of an answer as it comes, `fps` frames a second. Raises UnusableFramesError, and what the answer raises."""
+        """The clip of an answer as it comes, `fps` frames a second.
+
+        Raises UnusableFramesError, WorkerLostError for an answer that stalls, and what the answer raises.
+        """
         async with self._places:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "stoker_orchestrator.adapters.clips.encode", str(fps),
@@ -66,7 +72,7 @@ async def _feed(process: asyncio.subprocess.Process, answer: AsyncIterator[bytes
     """Pass the answer on as fast as it is taken. A process that ends early says itself why."""
     assert process.stdin is not None  # noqa: S101 - it was asked for
     fed = 0
-    async for part in answer:
+    while part := await _next(answer):
         fed += len(part)
         if fed > MAX_INPUT_BYTES:
             message = f"the answer has more than {MAX_INPUT_BYTES} bytes"
@@ -75,6 +81,16 @@ async def _feed(process: asyncio.subprocess.Process, answer: AsyncIterator[bytes
             process.stdin.write(part)
             await process.stdin.drain()
     process.stdin.close()
+
+
+async def _next(answer: AsyncIterator[bytes]) -> bytes:
+    """The next bytes of an answer, nothing at its end."""
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            return await anext(answer, b"")
+    except TimeoutError:
+        message = "the worker fell silent in the middle of its answer"
+        raise WorkerLostError(message) from None
 
 
 async def _output(process: asyncio.subprocess.Process) -> bytes:
