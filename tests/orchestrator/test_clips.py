@@ -71,9 +71,10 @@ async def test_frames_of_odd_sizes_make_a_clip_of_the_nearest_even_one(width: in
     assert looked_at(made.data)[:2] == (max(2, width // 2 * 2), max(2, height // 2 * 2))
 
 
-async def test_a_clip_is_flagged_where_any_frame_is_and_a_seed_that_is_none_is_zero() -> None:
+@pytest.mark.parametrize("seed", [None, True, "7", 1.5, 2**63, 10**400])
+async def test_a_clip_is_flagged_where_any_frame_is_and_a_seed_that_is_none_is_zero(seed: object) -> None:
     body = answered(picture(), picture())
-    body["frames"][0][0]["seed"] = None
+    body["frames"][0][0]["seed"] = seed
     body["frames"][0][1]["nsfw"] = True
 
     made = await clip(body)

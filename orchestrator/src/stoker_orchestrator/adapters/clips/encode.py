@@ -32,6 +32,7 @@ from stoker_orchestrator.adapters.clips.limits import (
 _PICTURE = re.compile(rb'"data:image/(png|jpeg);base64,([A-Za-z0-9+/]+={0,2})"')
 _CODECS = {b"png": "png", b"jpeg": "mjpeg"}
 _OPTIONS = {"preset": "veryfast", "crf": "18"}
+_MOST_SEED = 2**63 - 1
 _BT709, _TELEVISION = 1, 1
 """The numbers of BT.709 in H.264 (ITU-T H.264, annex E) and of the range 16 to 235 in FFmpeg."""
 _INDEX_BYTES, _INDEX_BYTES_PER_FRAME = 4096, 64
@@ -60,10 +61,10 @@ class Frames:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Seed and flag of the clip, as each frame has them."""
+        """Seed and flag of the clip, as each frame has them. A seed that no generator takes is none."""
         first = self._items[0]
         seed = first.get("seed")
-        known = isinstance(seed, int) and not isinstance(seed, bool)
+        known = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _MOST_SEED
         return {"seed": seed if known else 0, "nsfw": any(item.get("nsfw") is True for item in self._items)}
 
     def pictures(self) -> Iterator[VideoFrame]:
