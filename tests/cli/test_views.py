@@ -168,6 +168,15 @@ def test_a_worker_that_takes_no_jobs_says_why_once() -> None:
     assert "m-1    no card" not in drawn(overview(alone))
 
 
+def test_what_a_cluster_says_is_shown_to_the_letter() -> None:
+    said = "[red]no[/red] room in [/tmp] :warning:"
+    worker = shown_worker("w[0]", WorkerState.DRAINING, node="n[1]", message=said)
+    shown = drawn(overview(shown_model("m", model_id="org/m[v2]", message="[/m]", workers=(worker,))))
+
+    for words in (said, "w[0]", "n[1]", "org/m[v2]", "[/m]"):
+        assert words in shown
+
+
 @pytest.mark.parametrize(
     ("change", "row"),
     [

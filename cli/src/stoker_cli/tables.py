@@ -57,7 +57,8 @@ def _models(models: tuple[ModelOverview, ...]) -> Table:
     for model in models:
         serving = [worker for worker in model.workers if worker.state in _SERVING]
         jobs = sum(worker.in_flight for worker in model.workers)
-        table.add_row(
+        _add(
+            table,
             model.name,
             model.pipeline.value,
             _coloured(model.state),
@@ -75,7 +76,7 @@ def _details(models: tuple[ModelOverview, ...]) -> Table:
     if len(models) == 1:
         (model,) = models
         bounds = "somebody else decides" if model.max_replicas is None else f"{model.min_replicas} to {model.max_replicas}"
-        table.add_row(model.model_id, "yes" if model.warm else "no", str(model.replicas), bounds)
+        _add(table, model.model_id, "yes" if model.warm else "no", str(model.replicas), bounds)
     return table
 
 
@@ -90,10 +91,10 @@ def _reasons(models: tuple[ModelOverview, ...]) -> Table:
     table = _table("OF", "WHY")
     for model in models:
         if model.message:
-            table.add_row(model.name, Text.assemble((f"{model.reason}: ", "bold") if model.reason else "", model.message))
+            _add(table, model.name, Text.assemble((f"{model.reason}: ", "bold") if model.reason else "", model.message))
         for worker in model.workers:
             if worker.message and worker.message != model.message:
-                table.add_row(worker.id, worker.message)
+                _add(table, worker.id, worker.message)
     return table
 
 
@@ -103,7 +104,7 @@ def _lines(models: tuple[ModelOverview, ...]) -> Table:
         line = model.line
         if line.waiting:
             waited = duration(line.oldest_seconds)
-            table.add_row(model.name, str(line.waiting), str(line.callers), _known(line.work_seconds), waited)
+            _add(table, model.name, str(line.waiting), str(line.callers), _known(line.work_seconds), waited)
     return table
 
 
@@ -113,7 +114,8 @@ def _workers(models: tuple[ModelOverview, ...]) -> Table:
     on_nodes = any(worker.node for worker in workers)
     table = _table("WORKER", *(["NODE"] if on_nodes else []), "STATE", right=("JOBS", "WORK", "MS/UNIT"))
     for worker in workers:
-        table.add_row(
+        _add(
+            table,
             worker.id,
             *([worker.node] if on_nodes else []),
             _coloured(worker.state),
@@ -130,7 +132,7 @@ def _decisions(models: tuple[ModelOverview, ...]) -> Table:
     table = _table("DECIDED", "MODEL", "WORKERS", "WHY")
     for time, name, decision in sorted(made, key=lambda each: each[0], reverse=True)[:_DECISIONS]:
         why = Text.assemble((f"{decision.reason}: ", "bold"), decision.message)
-        table.add_row(f"{time.astimezone():%H:%M:%S}", name, f"{decision.before} → {decision.after}", why)
+        _add(table, f"{time.astimezone():%H:%M:%S}", name, f"{decision.before} → {decision.after}", why)
     return table
 
 
@@ -155,6 +157,11 @@ def _table(*left: str, right: tuple[str, ...] = ()) -> Table:
     for name in right:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    """A row of a table. A plain string in a cell would be read as rich's markup, and people name things as they like."""
+    table.add_row(*[Text(cell) if isinstance(cell, str) else cell for cell in cells])
 
 
 def _coloured(state: ModelState | WorkerState) -> Text:
