@@ -18,7 +18,7 @@ from stoker_orchestrator.adapters.fleets import processes
 from stoker_orchestrator.adapters.fleets.port import FleetError
 from stoker_orchestrator.adapters.fleets.processes import ProcessFleet, WorkerCommand
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetEvent, ModelSeen, Synced
-from stoker_orchestrator.domain.model import EndpointState, Model, Url
+from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Url
 from tests.support.children import children_of
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -126,6 +126,15 @@ async def test_a_host_that_has_no_room_for_a_worker_gets_one_when_it_has(
         room.mkdir()
 
         await until(lambda: told.endpoints(EndpointState.READY))
+
+
+def test_last_words_that_were_cut_short_are_told_as_far_as_they_came(tmp_path: Path) -> None:
+    fleet = ProcessFleet(config(tmp_path, COLD), WorkerCommand(tmp_path))
+    fleet._read()
+    worker = processes._Worker("w", fleet._entries["i2v-org-cold"], WorkerCommand(tmp_path), tmp_path)
+    (tmp_path / "termination-message").write_bytes("LoadFailed: no such läyer".encode()[:-4])
+
+    assert worker.obstacle() == Obstacle("LoadFailed", "no such l\ufffd")
 
 
 async def test_no_worker_outlives_a_fleet_that_stops(tmp_path: Path) -> None:

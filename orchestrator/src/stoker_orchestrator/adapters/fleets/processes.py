@@ -223,10 +223,10 @@ class _Worker:
             await _stopped(process)
 
     def obstacle(self) -> Obstacle | None:
-        """What the worker said when it gave up."""
+        """What the worker said when it gave up; on a disk that is full it may end in the middle of a letter."""
         if not self._message.exists():
             return None
-        reason, _, words = self._message.read_text().partition(": ")
+        reason, _, words = self._message.read_text(errors="replace").partition(": ")
         return Obstacle(reason, words)
 
     async def _follow(self, sink: Sink, on_ready: Callable[[], None]) -> None:
