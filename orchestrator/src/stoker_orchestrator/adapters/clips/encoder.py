@@ -72,7 +72,7 @@ async def _feed(process: asyncio.subprocess.Process, answer: AsyncIterator[bytes
     """Pass the answer on as fast as it is taken. A process that ends early says itself why."""
     assert process.stdin is not None  # noqa: S101 - it was asked for
     fed = 0
-    while part := await _next(answer):
+    while (part := await _next(answer)) is not None:
         fed += len(part)
         if fed > MAX_INPUT_BYTES:
             message = f"the answer has more than {MAX_INPUT_BYTES} bytes"
@@ -83,11 +83,11 @@ async def _feed(process: asyncio.subprocess.Process, answer: AsyncIterator[bytes
     process.stdin.close()
 
 
-async def _next(answer: AsyncIterator[bytes]) -> bytes:
-    """The next bytes of an answer, nothing at its end."""
+async def _next(answer: AsyncIterator[bytes]) -> bytes | None:
+    """The next bytes of an answer, None at its end."""
     try:
         async with asyncio.timeout(SILENCE_SECONDS):
-            return await anext(answer, b"")
+            return await anext(answer, None)
     except TimeoutError:
         message = "the worker fell silent in the middle of its answer"
         raise WorkerLostError(message) from None
