@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ SUITES = sorted((CHART / "tests").glob("*_test.yaml"))
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 EMPTY = ("worker.weights",)
 """Mappings whose parts have no default."""
+MAY_GO = (
+    "operator.resources",
+    "orchestrator.resources",
+    "worker.resources",
+    "worker.compileCache.claim",
+    "grafanaDashboard.labels",
+)
+"""Mappings with a default that may be null, as their parts may: nothing said has a meaning there."""
+EMPTIES: tuple[Any, ...] = ("", [], {}, None)
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
 
@@ -179,6 +189,28 @@ def test_every_key_that_the_schema_knows_has_a_default() -> None:
     known = {f"{path}.{name}".lstrip(".") for path, schema in named_schemas(SCHEMA) for name in schema["properties"]}
     below_an_empty_default = {path for path in known if any(path.startswith(f"{parent}.") for parent in EMPTY)}
     assert known - defaults - below_an_empty_default == {"global"}
+
+
+def emptied(values: dict[str, Any]) -> dict[str, Any]:
+    """null for every value that is empty, in the mappings where it stands."""
+    below = {name: emptied(value) for name, value in values.items() if isinstance(value, dict) and value}
+    return {name: part for name, part in below.items() if part} | {name: None for name, value in values.items() if value in EMPTIES}
+
+
+def test_null_means_the_same_as_an_empty_value(helm: Helm) -> None:
+    nulls = emptied(VALUES)
+    nulls["grafanaDashboard"]["enabled"] = True
+    assert helm.rendered(nulls) == helm.rendered({"grafanaDashboard": {"enabled": True}})
+    assert helm.rendered({"worker": {"compileCache": {"claim": None}}}) == helm.rendered()
+
+
+def test_every_other_value_is_refused_when_it_is_null() -> None:
+    for path, schema in named_schemas(SCHEMA):
+        if path.startswith((*MAY_GO, *EMPTY)):
+            continue
+        defaults = reduce(dict.__getitem__, path.split("."), VALUES) if path else VALUES
+        told = {name for name in defaults if defaults[name] not in EMPTIES and f"{path}.{name}".lstrip(".") not in MAY_GO}
+        assert set(schema.get("required", ())) == told, path
 
 
 def test_the_reference_and_the_schemas_descriptions_are_up_to_date() -> None:

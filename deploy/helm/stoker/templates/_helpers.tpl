@@ -77,9 +77,10 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The release's worker defaults as the operator reads them: STOKER_WORKER. */}}
+{{/* The release's worker defaults as the operator reads them: STOKER_WORKER. A value that is null means the empty one. */}}
 {{- define "stoker.worker" -}}
 {{- $worker := .Values.worker -}}
+{{- $claim := default dict $worker.compileCache.claim -}}
 {{- $resources := dict -}}
 {{- range $name, $amount := $worker.resources }}
 {{- $_ := set $resources $name (toJson $amount | trimAll "\"") -}}
@@ -87,18 +88,20 @@ priorityClassName: {{ . }}
 {{- dict
   "image" (include "stoker.image" (list . $worker.image))
   "imagePullPolicy" $worker.image.pullPolicy
-  "allowedImagePrefixes" $worker.allowedImagePrefixes
+  "allowedImagePrefixes" (default list $worker.allowedImagePrefixes)
   "engine" $worker.engine
   "gpu" (dict "count" (int64 $worker.gpu.count))
   "gpuResource" $worker.gpu.resource
   "resources" $resources
   "weights" (default nil $worker.weights)
-  "compileCache" (dict "claim" $worker.compileCache.claim "sizeLimit" (toJson $worker.compileCache.sizeLimit | trimAll "\""))
-  "env" $worker.env
-  "nodeSelector" $worker.nodeSelector
-  "tolerations" $worker.tolerations
-  "imagePullSecrets" $worker.imagePullSecrets
-  "priorityClassName" $worker.priorityClassName
-  "runtimeClassName" $worker.runtimeClassName
+  "compileCache" (dict
+    "claim" (dict "name" (default "" $claim.name) "path" (default "" $claim.path))
+    "sizeLimit" (toJson $worker.compileCache.sizeLimit | trimAll "\""))
+  "env" (default dict $worker.env)
+  "nodeSelector" (default dict $worker.nodeSelector)
+  "tolerations" (default list $worker.tolerations)
+  "imagePullSecrets" (default list $worker.imagePullSecrets)
+  "priorityClassName" (default "" $worker.priorityClassName)
+  "runtimeClassName" (default "" $worker.runtimeClassName)
 | toJson }}
 {{- end }}
