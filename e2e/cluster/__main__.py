@@ -7,7 +7,6 @@ from pathlib import Path
 
 from e2e.cache import cache_dir
 from e2e.cluster import host, kind
-from e2e.cluster.binaries import GoError
 from e2e.cluster.diagnosis import collect
 from e2e.cluster.engine import private_wanted, stop
 from e2e.commands import CommandError
@@ -19,7 +18,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         return int(arguments.action(arguments) or 0)
-    except (CommandError, GoError) as error:
+    except CommandError as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -41,7 +41,7 @@ _ETCD_FLAGS = ("-trimpath", "-ldflags", "-s -w")
 _STATIC = {"CGO_ENABLED": "0"}
 
 
-class GoError(Exception):
+class GoError(CommandError):
     """There is no Go toolchain here that can build the programs; the text says what to do."""
 
 
@@ -100,7 +100,7 @@ def main() -> int:
     try:
         for place in (kubernetes(), tools()):
             print(place)
-    except (GoError, CommandError) as error:
+    except CommandError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from e2e.cache import cache_dir, locked
 from e2e.cluster import host
-from e2e.cluster.binaries import kubernetes, tools
+from e2e.cluster.binaries import GoError, kubernetes, tools
 from e2e.cluster.engine import NETWORK, PUBLISHED_NODE, Engine, engine
 from e2e.cluster.loading import load
 from e2e.cluster.node import store
@@ -101,6 +101,8 @@ class Cluster:
         """Whether the API server is ready."""
         try:
             self.kubectl("get", "--raw", "/readyz", timeout=_ANSWER_SECONDS)
+        except GoError:  # says nothing of the server
+            raise
         except CommandError:
             return False
         return True

@@ -56,10 +56,13 @@ def warm_pipelines(url: str) -> set[str]:
 
 
 def wait_until_warm(url: str, pipelines: set[str], seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
-    """Return once the models of `pipelines` are advertised as warm. Raises DemoError."""
+    """Return once the models of `pipelines` are advertised as warm by an orchestrator that is `alive`. Raises DemoError."""
     deadline = time.monotonic() + seconds
     while missing := pipelines - warm_pipelines(url):
-        if time.monotonic() > deadline or not alive():
+        if not alive():
+            message = "the orchestrator ended; orchestrator.log beside the pictures says why"
+            raise DemoError(message)
+        if time.monotonic() > deadline:
             message = f"not warm after {seconds:.0f} s: {', '.join(sorted(missing))}"
             raise DemoError(message)
         time.sleep(0.2)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def _show(story: Story, output: Path, port: int, *, keep: bool) -> None:
     story.heading("Stoker on one host: an orchestrator, and one process for each model")
     models_dir = model_folder()
     url = f"http://127.0.0.1:{port}"
+    _check_free(port)
     with step("Starting the orchestrator from e2e/demo/aiModels.json"):
         orchestrator = _start(models_dir, port, output)
     try:
@@ -54,6 +56,14 @@ def _show(story: Story, output: Path, port: int, *, keep: bool) -> None:
     finally:
         orchestrator.terminate()
         orchestrator.wait()
+
+
+def _check_free(port: int) -> None:
+    """Raise DemoError where somebody else would answer in the place of the demonstration's orchestrator."""
+    with socket.socket() as caller:
+        if caller.connect_ex(("127.0.0.1", port)) == 0:
+            message = f"port {port} is taken; stop what listens there, or choose another: make demo-local PORT={port + 1}"
+            raise DemoError(message)
 
 
 def _end(story: Story, url: str, *, keep: bool) -> None:

@@ -10,8 +10,8 @@ demo-down: $(STAMP) ## Remove the demonstration's cluster, leftovers of a crashe
 	@$(PYTHON) -m e2e.demo.cluster --down
 
 .PHONY: demo-local
-demo-local: $(STAMP) ## Stoker on this host without containers: three models, three jobs, pictures in demo-output/. KEEP=1 stays up.
-	@$(PYTHON) -m e2e.demo.local $(if $(KEEP),--keep)
+demo-local: $(STAMP) ## Stoker on this host without containers: three models, three jobs, pictures in demo-output/. KEEP=1 stays up, PORT=8935.
+	@$(PYTHON) -m e2e.demo.local $(if $(KEEP),--keep) $(PORT:%=--port %)
 
 .PHONY: status-picture
 status-picture: $(STAMP) ## Draw docs/pictures/status.svg anew, from a run on this host.
