@@ -59,14 +59,20 @@ def test_without_a_spare_card_the_old_worker_finishes_and_jobs_wait_for_the_new_
 
 def test_with_a_spare_card_the_model_is_warm_all_along(release: Release, http: httpx2.Client) -> None:
     old = start(release, http, surge=1)
+    warm: list[bool] = []
+
+    def seen_until_replaced() -> bool:
+        warm.append(offers(http).get("org/rolled", False))
+        return replaced(release, old)
+
     with traffic(release, "org/rolled") as told:
         release.apply(rolled(1, 0.05))
         eventually(lambda: len(pods(release, "rolled")) == 2, seconds=60)
         told.goes_on()
         assert condition(release, "rolled", "Ready")[:2] == ("True", "Serving")
         release.cluster.give_gpus(2)
-        cold = eventually(lambda: [not offers(http)["org/rolled"]] * replaced(release, old), seconds=90)
+        eventually(seen_until_replaced, seconds=90)
         told.goes_on()
     assert told.failed == {}
-    assert not any(cold)
+    assert all(warm)
     assert len(told.workers) == 2
