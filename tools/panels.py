@@ -58,7 +58,7 @@ NOW = (
     _number("Jobs in line", "Jobs that wait.", f"sum({_seen('stoker_jobs_waiting', 'model')})"),
     _number(
         "Blind for",
-        "Since when an orchestrator does not see its workers. Jobs go on; nothing is scaled.",
+        "For how long an orchestrator has not seen its workers. Jobs go on; nothing is scaled.",
         f"max(stoker_blind_seconds{{{_PLACE}}})",
         "s",
     ),

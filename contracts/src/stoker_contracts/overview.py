@@ -104,7 +104,7 @@ class OrchestratorOverview(_Wire):
     leading: bool = Field(description="Whether it gives out the slots and decides how many workers run; one without others does.")
     synced: bool = Field(description="Whether it has seen the first full list of models and workers.")
     blind_seconds: float | None = Field(
-        description="Since when it does not see what becomes of its workers, as when the API server is away; null while it does."
+        description="For how long it has not seen its workers, as when the API server is away; null while it does."
     )
 
 

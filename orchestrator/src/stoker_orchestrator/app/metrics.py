@@ -139,7 +139,7 @@ class FleetGauges(Collector):
         yield GaugeMetricFamily("stoker_jobs_waiting", "Jobs in line.", labels=["model"])
         yield GaugeMetricFamily("stoker_line_work_seconds", "What the work in line takes one worker.", labels=["model"])
         yield GaugeMetricFamily("stoker_line_oldest_seconds", "How long the job waits that waits longest.", labels=["model"])
-        yield GaugeMetricFamily("stoker_blind_seconds", "Since when the fleet does not see its workers; 0 while it does.")
+        yield GaugeMetricFamily("stoker_blind_seconds", "For how long the fleet has not seen its workers; 0 while it does.")
 
     def collect(self) -> Iterator[Metric]:
         """The values as they are now."""
