@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+from e2e.command_line import command_line
 from simulation.batch import Summary, reports
 from simulation.plan import large
 from simulation.world import Report, World
@@ -35,7 +36,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
+    parser = command_line("simulation", __doc__, "make simulate SEED=0 WORLDS=1000 LARGE=1")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--worlds", type=int, default=1000, help="how many seeds from there on (default: 1000)")
     parser.add_argument(

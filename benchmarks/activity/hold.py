@@ -4,7 +4,6 @@
 `grown_mb` what ten quiet seconds with all of them in line add.
 """
 
-import argparse
 import asyncio
 import http
 import itertools
@@ -20,6 +19,7 @@ from benchmarks.activity.callers import Call, Callers, Outcome
 from benchmarks.activity.workers import Worker, workers
 from benchmarks.processes import BenchmarkError, free_port, rss_mb, running, two_cores, wait_for_port
 from benchmarks.result import report, rounded, say
+from e2e.command_line import command_line
 
 REJECTED = 500
 QUIET_SECONDS = 10
@@ -96,7 +96,7 @@ async def run(count: int) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
-    parser = argparse.ArgumentParser(prog="make bench-hold", description=__doc__)
+    parser = command_line("benchmarks.activity.hold", __doc__, "make bench-hold")
     parser.add_argument("--held", type=int, default=5000, choices=range(1, 9001), metavar="1..9000", help="jobs to hold")
     held = parser.parse_args().held
     return report("bench-hold", lambda: asyncio.run(run(held)), {}, AT_MOST)

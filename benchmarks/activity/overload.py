@@ -4,7 +4,6 @@ Goodput is what was answered well during that minute, as a share of what the wor
 until jobs are answered as fast as before it, for a whole second. Callers give each job five seconds, as `Stoker-Timeout` says.
 """
 
-import argparse
 import asyncio
 import http
 import itertools
@@ -19,6 +18,7 @@ from benchmarks.activity.callers import Call, Callers, Outcome
 from benchmarks.activity.workers import workers
 from benchmarks.processes import BenchmarkError, free_port, running, two_cores, wait_for_port
 from benchmarks.result import quantile, report, rounded, say
+from e2e.command_line import command_line
 
 WORKERS, CAPACITY, JOB_SECONDS = 4, 2, 0.1
 MOST = WORKERS * CAPACITY / JOB_SECONDS
@@ -99,7 +99,7 @@ async def run(overload_seconds: float) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
-    parser = argparse.ArgumentParser(prog="make bench-overload", description=__doc__)
+    parser = command_line("benchmarks.activity.overload", __doc__, "make bench-overload")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long ten times the most is sent")
     seconds = parser.parse_args().seconds
     return report("bench-overload", lambda: asyncio.run(run(seconds)), AT_LEAST, AT_MOST)

@@ -4,7 +4,6 @@ The same trace goes to the same workers three times: through the orchestrator, a
 `least_conn` upstreams. A worker runs one job at a time; what it is sent beyond that waits there.
 """
 
-import argparse
 import asyncio
 import http
 import os
@@ -23,6 +22,7 @@ from benchmarks.activity.workers import Worker, workers
 from benchmarks.processes import BenchmarkError, free_port, running, two_cores, wait_for_port
 from benchmarks.proxy import nginx
 from benchmarks.result import quantile, report, rounded, say
+from e2e.command_line import command_line
 
 WORKERS = 4
 STEP_SECONDS = 0.001
@@ -151,7 +151,7 @@ async def run(seconds: float) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
-    parser = argparse.ArgumentParser(prog="make bench-routing", description=__doc__)
+    parser = command_line("benchmarks.activity.routing", __doc__, "make bench-routing")
     parser.add_argument("--seconds", type=float, default=120.0, help="length of the trace")
     seconds = parser.parse_args().seconds
     return report("bench-routing", lambda: asyncio.run(run(seconds)), {}, AT_MOST)

@@ -1,4 +1,4 @@
-"""What a slot costs an orchestrator that leads, and one that asks the leader for it: CPU of each and the time that is added.
+"""``make bench-slots``: what a slot costs an orchestrator that leads, and one that asks it: CPU of each and the time that is added.
 
 Two processes on loopback, no jobs: a slot is taken and given back. The last line is one JSON object.
 """
@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 import uvloop
 
+from e2e.command_line import command_line
 from stoker_contracts.pipelines import Pipeline
 from stoker_orchestrator.app.desk import LocalDesk
 from stoker_orchestrator.app.metrics import Metrics
@@ -110,6 +111,7 @@ async def measure(pipe: Connection, port: int) -> dict[str, float]:
 
 def main() -> None:
     """Run both processes and say what was found."""
+    command_line("benchmarks.activity.slots", __doc__, "make bench-slots").parse_args()
     ours, theirs = multiprocessing.Pipe()
     leader = multiprocessing.Process(target=lead, args=(theirs,), daemon=True)
     leader.start()

@@ -5,7 +5,6 @@ and a model loads: from the moment the API server tells of the pod to the moment
 left is Stoker's: to ask for a worker, to make the pod, to notice that it is ready, to serve the line.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -20,6 +19,7 @@ import httpx2
 from benchmarks.cluster import stub_release
 from benchmarks.readiness.watches import api_client
 from benchmarks.result import quantile, report, rounded, say
+from e2e.command_line import command_line
 from e2e.commands import CommandError
 from e2e.release import RESOURCES, Release
 from e2e.scenarios.resources import model_deployment, offers, pods, send
@@ -111,7 +111,7 @@ def measured(starts: int) -> dict[str, float]:
 
 def main() -> int:
     """Measure on a cluster of its own; ``KEEP=1`` leaves it up."""
-    parser = argparse.ArgumentParser(prog="make bench-cold", description=__doc__)
+    parser = command_line("benchmarks.cold.run", __doc__, "make bench-cold KEEP=1")
     parser.add_argument("--starts", type=int, default=20, choices=range(1, 101), metavar="1..100", help="cold starts to measure")
     starts = parser.parse_args().starts
     return report("bench-cold", lambda: measured(starts), {}, AT_MOST)

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.gpu.rounds import LEAST_ROUNDS, ROUNDS
 from benchmarks.processes import BenchmarkError
 from benchmarks.result import compare, print_result, say
+from e2e.command_line import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _folder(asked: argparse.Namespace) -> Iterator[Path]:
 
 
 def _parsed(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench-gpu", description=__doc__)
+    parser = command_line("benchmarks.gpu.run", __doc__, 'make bench-gpu ONLY="where latency"')
     parser.add_argument("--only", action="append", choices=list(PARTS), help="only this part; may be repeated")
     parser.add_argument("--rehearse", action="store_true", help="tiny models on the CPU, to try the code")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of each comparison, at least {LEAST_ROUNDS}")

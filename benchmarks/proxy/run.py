@@ -9,7 +9,6 @@ The added latencies are of requests at a fixed rate, each timed from the moment 
 straight to the upstream.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from benchmarks.processes import (
 from benchmarks.proxy import caddy, ends, nginx
 from benchmarks.result import report, rounded, say
 from e2e.cache import cache_dir, content_key, made
+from e2e.command_line import command_line
 from e2e.commands import CommandError, run
 from tools.compiled import compiled
 
@@ -208,7 +208,7 @@ def _raw(peer: Peer) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
-    parser = argparse.ArgumentParser(prog="make bench-proxy", description=__doc__)
+    parser = command_line("benchmarks.proxy.run", __doc__, "make bench-proxy")
     parser.add_argument("--rounds", type=int, default=5, choices=range(1, 8), help="rounds of each case and proxy")
     rounds = parser.parse_args().rounds
     return report("bench-proxy", lambda: measured(rounds), AT_LEAST, AT_MOST)

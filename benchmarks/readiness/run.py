@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from benchmarks.cluster import stub_release
 from benchmarks.readiness.watches import History, watching
 from benchmarks.result import quantile, report, rounded, say
+from e2e.command_line import command_line
 from e2e.commands import CommandError
 from e2e.release import Release
 from e2e.scenarios.processes import resumed, signal_pod
@@ -29,6 +30,7 @@ AT_MOST = {"in_p95_ms": 100, "out_p95_ms": 100, "failed_jobs": 0}
 
 def main() -> int:
     """Measure on a cluster of its own; ``KEEP=1`` leaves it up."""
+    command_line("benchmarks.readiness.run", __doc__, "make bench-readiness KEEP=1").parse_args()
     return report("bench-readiness", _measured, AT_LEAST, AT_MOST)
 
 

@@ -4,7 +4,6 @@ Each part runs in a process of its own, whose memory is measured. Some small wor
 same seeds must give the same trace.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import sys
 from typing import Any
 
 from benchmarks.result import compare, print_result, rounded, say
+from e2e.command_line import command_line
 
 SEEDS = 1000
 AGAIN = 50
@@ -38,7 +38,7 @@ def simulated(*arguments: str, hash_seed: int = 0) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
-    argparse.ArgumentParser(prog="make bench-simulate", description=__doc__).parse_args()
+    command_line("benchmarks.simulate.run", __doc__, "make bench-simulate").parse_args()
     try:
         small = simulated("--worlds", str(SEEDS))
         once, again = (simulated("--worlds", str(AGAIN), "--processes", "1", hash_seed=seed) for seed in (1, 2))

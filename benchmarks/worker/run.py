@@ -5,7 +5,6 @@ worker takes to its first picture beside its imports and its load on their own, 
 crowd, how much Python a call takes between its networks, and what it costs to encode and decode pictures.
 """
 
-import argparse
 import http.client
 import io
 import json
@@ -28,6 +27,7 @@ from benchmarks.worker.encoding import mp4_vs_png, png_vs_pillow, upload_ms
 from benchmarks.worker.scheduling import scheduling
 from benchmarks.worker.start import SHAPES, Subject, first_picture_vs_parts
 from benchmarks.worker.started import started
+from e2e.command_line import command_line
 from e2e.images.models import model_folder
 from stoker_contracts.pipelines import FACTS, Pipeline
 
@@ -134,7 +134,7 @@ def starts(folder: Path) -> list[float]:
 
 def main() -> int:
     """Measure, say how it compares to the targets, print the result."""
-    argparse.ArgumentParser(prog="make bench-worker", description=__doc__).parse_args()
+    command_line("benchmarks.worker.run", __doc__, "make bench-worker").parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="bench-worker-") as scratch:
             models = model_folder()

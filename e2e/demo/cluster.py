@@ -1,12 +1,12 @@
 """``make demo``: a models config becomes running workers on a real Kubernetes node, and a prompt becomes a picture."""
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from e2e.cluster import binaries, kind
+from e2e.command_line import command_line
 from e2e.commands import CommandError
 from e2e.demo.jobs import FIELDS, MODELS, DemoError, send_by_name, send_three, wait_until_warm
 from e2e.demo.pictures import check
@@ -25,7 +25,7 @@ WARM_SECONDS = 300
 
 def main() -> int:
     """Run the demonstration, or take it away."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser = command_line("e2e.demo.cluster", __doc__, "make demo, make demo-down")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
     parser.add_argument("--down", action="store_true", help="remove the cluster, and whatever a crashed run left")
     chosen = parser.parse_args()

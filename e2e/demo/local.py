@@ -1,6 +1,5 @@
 """``make demo-local``: Stoker on this host without containers. Workers are child processes of the orchestrator."""
 
-import argparse
 import json
 import os
 import socket
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from e2e.command_line import command_line
 from e2e.commands import CommandError
 from e2e.demo.jobs import FIELDS, DemoError, send_three, wait_until_warm
 from e2e.demo.pictures import check
@@ -21,7 +21,7 @@ WARM_SECONDS = 180
 
 def main() -> int:
     """Run the demonstration."""
-    parser = argparse.ArgumentParser(prog="make demo-local", description=__doc__)
+    parser = command_line("e2e.demo.local", __doc__, "make demo-local KEEP=1 PORT=8935")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the pictures go")
     parser.add_argument("--port", type=int, default=8935, help="the orchestrator's port on 127.0.0.1")
     parser.add_argument("--keep", action="store_true", help="stay up afterwards, until interrupted")

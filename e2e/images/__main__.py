@@ -1,16 +1,16 @@
 """``python -m e2e.images [NAME ...]``: build the images, or those named, and print their references."""
 
-import argparse
 import sys
 
 from e2e.cluster.engine import engine
+from e2e.command_line import command_line
 from e2e.commands import CommandError
 from e2e.images.build import NAMES, build
 
 
 def main() -> int:
     """Build and tell."""
-    parser = argparse.ArgumentParser(prog="python -m e2e.images", description=__doc__)
+    parser = command_line("e2e.images", __doc__, 'make images IMAGES="worker-stub operator"')
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all where none is named")
     chosen = parser.parse_args()
     try:
