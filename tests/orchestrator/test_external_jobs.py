@@ -124,8 +124,10 @@ async def test_a_busy_container_is_asked_again_when_it_has_had_a_moment(status: 
 
     runner.behaviour = busy_once
     async with served(runner) as here:
-        assert (await here.post(json=JOB)).status_code == 200
-    assert len(runner.jobs) == 2
+        answers = [await here.post(json=JOB) for _ in range(2)]
+
+    assert [(answer.status_code, "images" in answer.json()) for answer in answers] == [(200, True)] * 2
+    assert len(runner.jobs) == 3
 
 
 @pytest.mark.parametrize("status", [502, 504])

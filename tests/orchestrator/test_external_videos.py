@@ -1,15 +1,19 @@
 """Frames of external containers, which reach callers as one video."""
 
+import asyncio
 import base64
 import json
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from stoker_orchestrator.adapters.clips.encoder import Clip, ClipEncoder
 from tests.support.external_jobs import VIDEO, saying, served, video
 from tests.support.frames import answered, looked_at, picture
 from tests.support.orchestrator import code
 from tests.support.runners import FakeRunner
+from tests.support.waiting import until
 
 
 async def test_frames_reach_the_caller_as_one_mp4_of_the_speed_that_the_form_asks_for() -> None:
@@ -45,3 +49,35 @@ async def test_an_answer_that_is_a_video_already_passes_untouched(body: Any) -> 
         answer = await video(here)
 
     assert answer.text == json.dumps(body)
+
+
+async def test_frames_of_a_caller_who_left_while_they_waited_to_be_made_a_clip_reach_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting = asyncio.Event()
+
+    async def no_place(*_: Any) -> Clip:
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def in_two_chunks(request: web.Request) -> web.StreamResponse:
+        body = json.dumps(answered(picture(), picture())).encode()
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(body[:100])
+        await response.write(body[100:])
+        return response
+
+    monkeypatch.setattr(ClipEncoder, "encode", no_place)
+    runner = FakeRunner(in_two_chunks)
+    async with served(runner, **VIDEO) as here:
+        left = asyncio.create_task(video(here))
+        await waiting.wait()
+        left.cancel()
+        await until(lambda: not here.orchestrator.jobs.in_flight)
+        runner.behaviour = saying(200, {"images": []})
+        answer = await video(here)
+
+    assert answer.json() == {"images": []}

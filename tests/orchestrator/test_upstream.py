@@ -220,6 +220,27 @@ async def test_a_cancelled_post_and_an_answer_released_unread_close_the_connecti
     assert waiting.cancelled()
 
 
+@pytest.mark.parametrize("size", [2, HELD_BYTES + 1])
+async def test_a_whole_answer_released_unread_leaves_nothing_to_the_next_one_on_its_connection(size: int) -> None:
+    server = Server()
+    unread = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size)
+
+    async def busy_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.request(reader)
+        writer.write(unread)
+        await server.polite(reader, writer)
+
+    server.script = busy_once
+    async with server.running(), upstream() as client:
+        answer = await client.post(server.address, "/text-to-image", b"", b"{}")
+        await until(lambda: answer.connection.whole)
+        client.release(answer)
+        async with asyncio.timeout(5):
+            assert await ask(client, server) == b"ok"
+
+    assert server.accepted == 1
+
+
 async def test_connections_that_nobody_uses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stoker_orchestrator.adapters.upstream.KEEP_SECONDS", 0.01)
     async with Server().running() as server, upstream() as client:

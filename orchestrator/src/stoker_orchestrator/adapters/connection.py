@@ -93,7 +93,10 @@ class Connection(asyncio.Protocol):
         self._write(request)
 
     def keep(self) -> None:
-        """Nobody uses it, from now on."""
+        """Nobody uses it, from now on. What has come of the last answer and was not read must not reach the next caller."""
+        self._chunks.clear()
+        self._held = 0
+        self._read_on()
         self.kept, self.idle_since = True, self._loop.time()
 
     async def send(self, data: bytes) -> None:
