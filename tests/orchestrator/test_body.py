@@ -1,8 +1,13 @@
 """Bodies beyond memory: their files are used again, their bytes are not."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from stoker_orchestrator.app.body import MEMORY_BYTES, Body, Budget
+import pytest
+
+from stoker_orchestrator.app.body import MEMORY_BYTES, Body, Budget, DiskFullError
 
 LIMIT = 2**30
 _MIB = 2**20
@@ -49,3 +54,30 @@ async def test_the_file_of_a_very_large_body_is_given_back_to_the_system() -> No
     filled(budget, *[b"x" * _MIB] * 5).close()
 
     assert open_files() == before
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """No file gets longer than `size` bytes: a write across that is short, one behind it fails, as where a disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+async def test_a_disk_that_takes_no_more_ends_the_body_and_nothing_stays_reserved(
+    size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    budget = Budget(LIMIT)
+    with room(size):
+        body = filled(budget, b"a" * MEMORY_BYTES, b"b" * 5000)
+    with pytest.raises(DiskFullError):
+        await read(body)
+    body.close()
+
+    assert budget.used == 0
+    assert "could not be written" in caplog.text
+    assert len(await read(filled(budget, b"a" * MEMORY_BYTES, b"b" * 5000))) == MEMORY_BYTES + 5000

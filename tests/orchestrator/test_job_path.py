@@ -1,5 +1,6 @@
 """Which model a request means, and how its body travels, over real HTTP to workers on loopback."""
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from stoker_contracts.pipelines import Pipeline
+from stoker_orchestrator.app.body import MEMORY_BYTES, SpareFiles
 from tests.support.fleet import model
 from tests.support.orchestrator import JOB, code, world
 from tests.support.raw import Caller, request
@@ -139,6 +141,31 @@ async def test_bodies_past_the_common_budget_are_a_503() -> None:
 
     assert code(answer) == (503, "body_budget")
     assert answer.headers["retry-after"]
+
+
+class FullDisk(SpareFiles):
+    """Files that take nothing."""
+
+    def open(self) -> int:
+        return os.open("/dev/full", os.O_RDWR)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_for_which_the_disk_has_no_room_is_a_503_and_not_its_callers_fault(*, declared: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * MEMORY_BYTES
+
+    async with world() as here:
+        await here.worker("w")
+        here.orchestrator.budget.files = FullDisk()
+        content = b"x" * 2 * MEMORY_BYTES if declared else chunks()
+        answer = await here.client.post("/models/m/text-to-image", content=content)
+        after = await here.post(json=JOB)
+
+    assert code(answer) == (503, "disk_full")
+    assert answer.headers["retry-after"]
+    assert after.status_code == 200
 
 
 async def test_a_caller_who_stops_sending_is_a_408() -> None:

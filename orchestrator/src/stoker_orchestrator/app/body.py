@@ -4,10 +4,14 @@ At most 256 KiB of a job are in memory; what goes beyond lies in a temporary fil
 """
 
 import asyncio
+import errno
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
 
 MEMORY_BYTES = 256 * 1024
 _CHUNK = 64 * 1024
@@ -26,6 +30,10 @@ class BodyTooLargeError(Exception):
 
 class BudgetSpentError(Exception):
     """All jobs together keep as much as they may."""
+
+
+class DiskFullError(Exception):
+    """What goes beyond memory could not be written to its file."""
 
 
 class StalledError(Exception):
@@ -110,7 +118,7 @@ class Body:
         if self._failure is None:
             try:
                 self._keep(data)
-            except (BodyTooLargeError, BudgetSpentError) as error:
+            except (BodyTooLargeError, BudgetSpentError, DiskFullError) as error:
                 self.fail(error)
             self._wake()
 
@@ -186,7 +194,12 @@ class Body:
         if self._file < 0 and size <= MEMORY_BYTES:
             self._memory = data if not self.size else self._joined(data)
         else:
-            self._spill(data)
+            try:
+                self._spill(data)
+            except OSError as error:
+                self._budget.give_back(len(data))
+                log.error("a body could not be written to the folder for temporary files: %s", error.strerror)  # noqa: TRY400 - said in words
+                raise DiskFullError from None
         self.size, self._last = size, data if self._waiting is not None else b""
 
     def _joined(self, data: bytes) -> bytearray:
@@ -197,9 +210,11 @@ class Body:
         return self._memory
 
     def _spill(self, data: bytes) -> None:
+        """Raises OSError. A disk that is nearly full takes some of the data and calls that no error."""
         if self._file < 0:
             self._file = self._budget.files.open()
-        os.pwrite(self._file, data, self.size - len(self._memory))
+        if os.pwrite(self._file, data, self.size - len(self._memory)) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _at(self, place: int) -> bytes:
         """Some bytes from `place` on: memory holds the head, the file the rest. Who waited for them needs to look into neither."""

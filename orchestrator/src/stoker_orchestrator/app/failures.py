@@ -1,14 +1,26 @@
 """What callers are told of errors on the way of their request."""
 
 from stoker_contracts.errors import ErrorType
-from stoker_orchestrator.app.body import BodyTooLargeError, BrokenBodyError, BudgetSpentError, StalledError
+from stoker_orchestrator.app.body import BodyTooLargeError, BrokenBodyError, BudgetSpentError, DiskFullError, StalledError
 from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.replies import bad_request
 from stoker_orchestrator.app.target import NoTargetError
 from stoker_orchestrator.domain.admission import Refusal
 
-REFUSING = (NoTargetError, RefusedError, BodyTooLargeError, BudgetSpentError, StalledError, BrokenBodyError)
+REFUSING = (NoTargetError, RefusedError, BodyTooLargeError, BudgetSpentError, DiskFullError, StalledError, BrokenBodyError)
 """The errors that a caller is told of."""
+
+
+def _later(words: str, code: str) -> Refusal:
+    return Refusal(503, ErrorType.OVERLOADED, f"{words}; try again later", code, 5)
+
+
+_OF_BODIES: dict[type[Exception], Refusal] = {
+    BudgetSpentError: _later("the requests under way fill the memory set aside for them", "body_budget"),
+    DiskFullError: _later("there is no room on the orchestrator's disk for the rest of the body", "disk_full"),
+    StalledError: Refusal(408, ErrorType.INVALID_REQUEST, "no byte of the body came for too long", "stalled"),
+    BrokenBodyError: bad_request("the body is not framed as HTTP wants it"),
+}
 
 
 def refusal_for(error: Exception) -> Refusal | None:
@@ -18,11 +30,4 @@ def refusal_for(error: Exception) -> Refusal | None:
             return error.refusal
         case BodyTooLargeError(limit=limit):
             return Refusal(413, ErrorType.BODY_TOO_LARGE, f"the body is larger than the {limit} bytes that are taken")
-        case BudgetSpentError():
-            words = "the requests under way fill the memory set aside for them; try again later"
-            return Refusal(503, ErrorType.OVERLOADED, words, "body_budget", 5)
-        case StalledError():
-            return Refusal(408, ErrorType.INVALID_REQUEST, "no byte of the body came for too long", "stalled")
-        case BrokenBodyError():
-            return bad_request("the body is not framed as HTTP wants it")
-    return None
+    return _OF_BODIES.get(type(error))
