@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 MEMORY_BYTES = 256 * 1024
 _CHUNK = 64 * 1024
 _SPARE_FILES = 64
-_SPARE_BYTES = 4 * 2**20
-"""So many files, of bodies of such a size, are kept for the next ones."""
+_SPARE_BYTES = MEMORY_BYTES
+"""So many files, cut to such a size, are kept for the next bodies. A body that has a file counts for no less than this."""
 
 
 class BodyTooLargeError(Exception):
@@ -61,12 +61,14 @@ class SpareFiles:
         with tempfile.TemporaryFile(buffering=0) as file:
             return os.dup(file.fileno())
 
-    def close(self, file: int, size: int) -> None:
-        """The file is needed no longer, in which `size` bytes were written."""
-        if len(self._spare) < _SPARE_FILES and size <= _SPARE_BYTES:
-            self._spare.append(file)
-        else:
+    def close(self, file: int) -> None:
+        """The file is needed no longer."""
+        if len(self._spare) >= _SPARE_FILES:
             os.close(file)
+            return
+        if os.fstat(file).st_size > _SPARE_BYTES:
+            os.ftruncate(file, _SPARE_BYTES)
+        self._spare.append(file)
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ class Body:
     def close(self) -> None:
         """Forget everything."""
         if self._file >= 0:
-            self._budget.files.close(self._file, self.size)
+            self._budget.files.close(self._file)
             self._file = -1
         self._budget.give_back(self.size)
         self.size, self._memory, self._last = 0, b"", b""
