@@ -8,8 +8,11 @@ import pytest
 from stoker_orchestrator.app.serving.exchange import Exchange
 from stoker_orchestrator.app.serving.shared import Limits
 from tests.support.raw import Caller, request
-from tests.support.served import echo, serving
+from tests.support.served import echo, saying, serving
 from tests.support.waiting import until
+
+_LARGE = 16 * 2**20
+"""More than what lies between a caller and a server takes."""
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HT", b"POST / HTTP/1.1\r\nHost: o\r\n"])
@@ -78,6 +81,61 @@ async def test_a_caller_who_takes_nothing_of_its_answer_is_not_written_to_and_hu
         await until(lambda: served.handler.stopped)
 
     assert written < 2**25
+
+
+@pytest.mark.parametrize("last", [(), ("Connection: close",)], ids=["kept", "closing"])
+async def test_a_caller_who_takes_nothing_of_a_finished_answer_is_hung_up_on(last: tuple[str, ...]) -> None:
+    async with serving(saying(b"x" * _LARGE), Limits(idle=0.1, stall=0.1)) as served, Caller(served.url) as caller:
+        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        caller.say(request("/", *last))
+        await until(lambda: served.connections == 1)
+        await until(lambda: served.connections == 0)
+
+
+async def test_requests_of_a_caller_who_takes_no_answer_wait_until_it_does() -> None:
+    answered = 0
+
+    async def large(exchange: Exchange) -> None:
+        nonlocal answered
+        answered += 1
+        await saying(b"x" * _LARGE)(exchange)
+
+    async with serving(large) as served, Caller(served.url) as caller:
+        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(10):
+            caller.say(request())
+        (member,) = served.server._shared.members
+        await until(lambda: not member.writable and member._exchange is None)  # type: ignore[attr-defined]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        first = answered
+        caller.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        bodies = [len((await caller.answer()).body) for _ in range(10)]
+
+    assert first == 1
+    assert bodies == [_LARGE] * 10
+
+
+async def test_a_caller_who_takes_its_answer_slowly_is_not_hung_up_on() -> None:
+    async def in_one_piece(exchange: Exchange) -> None:
+        exchange.start(200, [])
+        taken = asyncio.Event()
+        exchange.write(b"x" * _LARGE)
+        exchange.when_writable(taken.set)
+        await taken.wait()
+        exchange.finish()
+
+    limits = Limits(stall=0.25)
+    async with serving(in_one_piece, limits) as served, Caller(served.url) as caller:
+        caller.say(request())
+        began, size = time.monotonic(), 0
+        while size < _LARGE:
+            size += len(await caller.reader.readexactly(2**17))
+            await asyncio.sleep(0.01)
+
+        assert time.monotonic() - began > 2 * limits.stall
+        assert await caller.reader.readuntil(b"\r\n0\r\n\r\n")
+        assert not served.handler.stopped
 
 
 async def test_connections_past_the_limit_are_a_503_at_once_and_the_others_are_served() -> None:

@@ -37,16 +37,14 @@ class CallerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._unparsed = 0
-        self._plain = 0
+        self._unparsed = self._plain = 0
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._incoming: Exchange | None = None
         self._resume: Callable[[], None] | None = None
         self._since = self._loop.time()
-        self._fresh = True
-        self._deaf = False
-        self._paused = False
+        self._written, self._taken = 0, -1
+        self._fresh, self._deaf, self._paused = True, False, False
         self.writable = True
         self.closing = self.late = shared.stopping
         self.peer = ""
@@ -58,6 +56,7 @@ class CallerConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send `data`; what goes to a caller who is gone is lost."""
+        self._written += len(data)
         self._shared.outbox.write(self._transport, data)
 
     def when_writable(self, act: Callable[[], None]) -> None:
@@ -98,7 +97,6 @@ class CallerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller does not keep up."""
         self.writable = False
-        self._since = self._loop.time()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
@@ -136,7 +134,7 @@ class CallerConnection(asyncio.Protocol):
         else:
             self._deaf = True
         self._waiting.append(exchange)
-        if self._exchange is not None and not self._paused:
+        if not (self._paused or (self._exchange is None and self.writable)):
             self._paused = True
             self._transport.pause_reading()
 
@@ -204,7 +202,10 @@ class CallerConnection(asyncio.Protocol):
             self._begin()
 
     def _begin(self) -> None:
-        """Serve the next request."""
+        """Serve the next request, once the caller takes the answers to those before."""
+        if not self.writable:
+            self._resume = self._begin
+            return
         exchange = self._exchange = self._waiting.popleft()
         if self._paused and not self._waiting:
             self._paused = False
@@ -254,12 +255,15 @@ class CallerConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """End what has lasted for too long."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and self._written - unsent != self._taken:  # who takes something of an answer may take its time
+            self._taken, self._since = self._written - unsent, now
         limits, quiet = self._shared.limits, now - self._since
-        if not self.writable and self._exchange is not None:
+        if unsent:
             if quiet > limits.stall:
                 self._transport.abort()
         elif self._deaf:
-            if self._exchange is None and quiet > (limits.idle if self._transport.get_write_buffer_size() else _LINGER_SECONDS):
+            if self._exchange is None and quiet > _LINGER_SECONDS:
                 self._transport.abort()
         elif self._incoming is not None:
             if quiet > limits.stall and not self._paused:
