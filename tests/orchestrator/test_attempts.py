@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from stoker_orchestrator.adapters import upstream
 from stoker_orchestrator.app import broker
 from stoker_orchestrator.domain import outliers
 from stoker_orchestrator.domain.events import EndpointGone
@@ -55,6 +56,54 @@ async def test_a_job_that_ended_two_workers_is_refused_when_it_is_sent_again_and
     assert again.headers["retry-after"]
     assert other.status_code == 200
     assert len(spared.requests) == 1
+
+
+class DieWhenTold:
+    """A worker that ends when it is told to, job by job."""
+
+    def __init__(self) -> None:
+        self._told: list[asyncio.Event] = []
+
+    @property
+    def jobs(self) -> int:
+        return len(self._told)
+
+    def end(self, job: int) -> None:
+        self._told[job].set()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        told = asyncio.Event()
+        self._told.append(told)
+        await told.wait()
+        return await die(request)
+
+
+async def test_a_job_on_a_worker_already_while_another_like_it_ended_two_frees_its_place_and_meets_no_third(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream, "_STALE_SECONDS", -1)  # a kept connection that ends is a lost worker at once
+    ends = DieWhenTold()
+    async with world() as here:
+        for identity, capacity in (("a", 1), ("b", 2)):
+            worker = await here.worker(identity, capacity=capacity)
+            assert (await here.post(json=JOB)).status_code == 200, "a connection is kept now, for the short way"
+            worker.behaviour = ends
+            if identity == "a":
+                first = asyncio.create_task(here.post(json=JOB))
+                await until(lambda: ends.jobs == 1)
+        same = asyncio.create_task(here.post(json=JOB))
+        await until(lambda: ends.jobs == 2)
+        ends.end(0)
+        await until(lambda: ends.jobs == 3)
+        ends.end(2)
+        ended = await first
+        spared = await here.worker("c")
+        ends.end(1)
+        refused = await same
+
+        assert (code(ended), code(refused)) == ((502, "job_ends_workers"), (422, "job_ends_workers"))
+        assert spared.requests == []
+        assert not here.orchestrator.broker.registry.busy
 
 
 async def test_workers_that_cannot_be_reached_are_not_the_jobs_fault() -> None:

@@ -84,8 +84,6 @@ class Attempts:
 
         Raises RefusedError, and WorkerLostError once the answer has begun.
         """
-        if self._quarantine:
-            self._check_quarantine(job, target)
         course = _Course(time.monotonic(), begun=begun)
         self.under_way += 1
         try:
@@ -101,6 +99,8 @@ class Attempts:
         patience = course.left(job.timeout)
         ask = Ask(target.cost, job.caller, patience, excluded=course.excluded)
         begun, course.begun = course.begun, None
+        if begun is None and self._quarantine:
+            self._check_quarantine(job, target)
         slot = begun.slot if begun is not None else await self._broker.take(target.model, ask)
         course.cold += slot.cold
         try:
