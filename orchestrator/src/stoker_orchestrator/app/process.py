@@ -15,7 +15,7 @@ import uvloop
 from pydantic import ValidationError
 
 from stoker_contracts.overview import Overview
-from stoker_orchestrator.adapters.fleets.port import Fleet
+from stoker_orchestrator.adapters.fleets.port import Fleet, FleetError
 from stoker_orchestrator.adapters.fleets.urls import UrlFleet
 from stoker_orchestrator.adapters.health import HealthCheck
 from stoker_orchestrator.adapters.leases.port import LeaseStore
@@ -94,6 +94,7 @@ class Orchestrator:
             log.error("%s:%s cannot be listened on: %s", self._settings.host, self._settings.port, error.strerror)  # noqa: TRY400 - said in words
             return 1
         following = asyncio.create_task(self.follow())
+        following.add_done_callback(_say_why)
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -124,6 +125,21 @@ class Orchestrator:
             async with asyncio.timeout(self._settings.drain_seconds):
                 while self.jobs.in_flight or self.server.expects:  # noqa: ASYNC110 - counted by the job path, once a request
                     await asyncio.sleep(0.05)
+
+
+def _say_why(following: asyncio.Task[None]) -> None:
+    """Log what ended a process that nobody asked to stop: where it is the fleet, its own words are enough."""
+    error = None if following.cancelled() else following.exception()
+    for each in _leaves(error) if error is not None else ():
+        if isinstance(each, FleetError):
+            log.error("the orchestrator stops: %s", each)
+        else:
+            log.error("the orchestrator stops, in a way that was not foreseen", exc_info=each)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors of a group of groups."""
+    return [leaf for each in error.exceptions for leaf in _leaves(each)] if isinstance(error, BaseExceptionGroup) else [error]
 
 
 def _spare_the_collector() -> None:
