@@ -46,6 +46,24 @@ async def test_watchers_get_the_document_and_then_each_change() -> None:
     assert then.generation > first.generation
 
 
+async def test_a_watcher_who_was_busy_with_one_change_hears_of_the_last_that_came_meanwhile() -> None:
+    async with world() as here:
+        publisher = here.orchestrator.broker.publisher
+        changes: Any = publisher.changes()
+        await anext(changes)
+        await here.worker("w")
+        while not (await anext(changes)).capabilities[0].models[0].warm:
+            pass
+        missed = asyncio.create_task(publisher.after(publisher._number))
+        here.fleet.tell(endpoint("w", state=EndpointState.DRAINING))
+        await missed
+        async with asyncio.timeout(5):
+            last = await anext(changes)
+        await changes.aclose()
+
+    assert not last.capabilities[0].models[0].warm
+
+
 async def test_jobs_go_on_while_the_fleet_cannot_be_asked() -> None:
     async with world() as here:
         here.fleet.broken = True

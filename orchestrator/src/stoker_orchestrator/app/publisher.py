@@ -50,12 +50,11 @@ class Publisher:
         """The document now, then again after each change, for ever. A slow reader misses steps between, never the last."""
         seen = -1
         while True:
-            document = self.capabilities()
+            number, document = self._number, self.capabilities()
             if document.generation != seen:
                 seen = document.generation
                 yield document
-            async with self._published:
-                await self._published.wait()
+            await self.after(number)
 
     async def after(self, number: int) -> int:
         """Wait until the newest change is another one than this; returns its number."""
