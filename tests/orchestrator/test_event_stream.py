@@ -89,3 +89,31 @@ async def test_an_error_after_heartbeats_comes_as_an_event() -> None:
     *waits, (kind, error) = read(answer.text)
     assert waits
     assert (kind, error["status"], error["body"]["error"]["code"]) == ("error", 502, "job_ends_workers")
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "body"),
+    [
+        ("text/html; charset=utf-8", [b'<p class="a">\r\n', "sö".encode()[:2], "sö".encode()[2:]], '<p class="a">\r\nsö'),
+        ("text/plain", [b"\xff\xc3"], "\ufffd\ufffd"),
+        ("text/plain", [], None),
+        ("application/json", [], None),
+        ("application/problem+json; charset=utf-8", [b"{", b'"a": 1}'], {"a": 1}),
+    ],
+)
+async def test_an_answer_of_any_kind_makes_an_event_that_can_be_read(kind: str, parts: list[bytes], body: Any) -> None:
+    async def behaviour(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=500, headers={"content-type": kind})
+        await response.prepare(request)
+        for part in parts:
+            await response.write(part)
+        return response
+
+    async with world() as here:
+        job = asyncio.create_task(here.post(json=JOB, headers=EVENTS))
+        await until(lambda: here.aged(0.05))
+        await here.worker("w", behaviour)
+        answer = await job
+
+    *_, (name, error) = read(answer.text)
+    assert (name, error["status"], error["body"]) == ("error", 500, body)

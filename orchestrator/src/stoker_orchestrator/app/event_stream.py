@@ -4,8 +4,10 @@ Nothing between caller and orchestrator gives up on a connection on which someth
 
 ``event: waiting`` with ``{"jobs_waiting": …, "estimated_wait_ms": …}``, every ten seconds until there is an answer; then one
 ``event: result``, or ``event: error``, with ``{"status": …, "headers": {…}, "body": …}``, where the body is the answer's JSON.
+Anything else, as proxies before external containers answer it, is a string there, and nothing is null.
 """
 
+import codecs
 from collections.abc import Callable, Mapping
 
 import orjson
@@ -37,6 +39,8 @@ class EventStream:
         self._timers = timers
         self._waiting = waiting
         self._plain = False
+        self._empty = True
+        self._text: codecs.IncrementalDecoder | None = None
         self.started = False
         timers.start(self, HEARTBEAT_SECONDS, self._beat)
 
@@ -65,16 +69,29 @@ class EventStream:
             return
         self._open()
         head = orjson.dumps({"status": status, "headers": {name.decode(): value.decode() for name, value in headers if _own(name)}})
+        self._text = None if _is_json(headers) else codecs.getincrementaldecoder("utf-8")("replace")
         kind = b"error" if status >= _ERROR else b"result"
         self._reply.write(b'event: %b\ndata: %b,"body":' % (kind, head[:-1]))
 
     def write(self, data: bytes) -> bool:
         """Some of the body; whether the caller keeps up."""
-        return self._reply.write(data if self._plain else _in_one_event(data))
+        return self._reply.write(data if self._plain else self._in_event(data))
 
     def finish(self, data: bytes = b"") -> None:
         """The last of the body."""
-        self._reply.finish(data if self._plain else _in_one_event(data) + b"}\n\n")
+        if not self._plain:
+            data = self._in_event(data, last=True) + b"}\n\n"
+        self._reply.finish(data)
+
+    def _in_event(self, data: bytes, *, last: bool = False) -> bytes:
+        """Some of the body, as it stands in the JSON of the event."""
+        if self._empty and not data:
+            return b"null" if last else b""
+        begins, self._empty = self._empty, False
+        if self._text is None:
+            return _in_one_event(data)
+        quoted = orjson.dumps(self._text.decode(data, last))
+        return quoted[0 if begins else 1 : None if last else -1]
 
     def _open(self) -> None:
         if not self._reply.started:
@@ -90,6 +107,11 @@ class EventStream:
 
 def _own(name: bytes) -> bool:
     return name.startswith(_OWN)
+
+
+def _is_json(headers: Headers) -> bool:
+    kind = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return kind == b"application/json" or kind.endswith(b"+json")
 
 
 def _in_one_event(data: bytes) -> bytes:
