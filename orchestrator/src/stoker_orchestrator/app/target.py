@@ -6,6 +6,7 @@ from typing import Any
 
 from stoker_contracts.names import HEADER_MODEL
 from stoker_contracts.pipelines import BY_ROUTE, FACTS, Pipeline
+from stoker_orchestrator.adapters.framing import declared_length
 from stoker_orchestrator.app.body import MEMORY_BYTES, Body, BodyTooLargeError
 from stoker_orchestrator.app.replies import bad_request, not_found
 from stoker_orchestrator.domain.admission import Refusal
@@ -60,23 +61,17 @@ class Target:
 
 
 async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, bytes], body: Body) -> Target:
-    """The target of a request; reads as much of the body as it takes. Raises NoTargetError and what the body raises."""
-    named = headers[_MODEL].decode("latin-1") if _MODEL in headers else ""
-    must_read = path.name is None and not named
-    fields: Mapping[str, Any] = {}
+    """The target of a request; reads as much of the body as it takes. Raises NoTargetError and what the body raises.
+
+    What a job costs is in its body too: a short JSON is waited for, and of a form what stands in front of its file.
+    """
+    model_id = headers[_MODEL].decode("latin-1") if _MODEL in headers else ""
+    model = _model(registry, path, model_id) if path.name is not None or model_id else None
     if FACTS[path.pipeline].takes_image:
-        if must_read:
-            fields = await _form_fields(headers, body)
+        fields: Mapping[str, Any] = await _form_fields(headers, body, named=model is not None)
     else:
-        if must_read and not body.whole:
-            await body.finished()
-        whole = body.in_memory()
-        if whole is not None:
-            fields = _json(whole)
-        elif must_read:
-            raise BodyTooLargeError(MEMORY_BYTES)
-    model = _model(registry, path, named or _model_id(fields))
-    return Target(model, declared_cost(path.pipeline, fields))
+        fields = await _json_fields(headers, body, named=model is not None)
+    return Target(model or _model(registry, path, _model_id(fields)), declared_cost(path.pipeline, fields))
 
 
 def target_of_json(registry: Registry, path: Path, whole: bytes) -> Target:
@@ -100,13 +95,24 @@ def _json(whole: bytes) -> dict[str, Any]:
         raise NoTargetError(bad_request(str(error))) from None
 
 
-async def _form_fields(headers: Mapping[bytes, bytes], body: Body) -> dict[str, str]:
-    """Fields up to the one that names the model; all of them where none does."""
+async def _json_fields(headers: Mapping[bytes, bytes], body: Body, *, named: bool) -> dict[str, Any]:
+    """The fields of a short body. A long one has none where the model is `named` already, and is too long where it is not."""
+    length = declared_length(headers)
+    if not body.whole and (not named or (length is not None and length <= MEMORY_BYTES)):
+        await body.finished()
+    whole = body.in_memory()
+    if whole is None and not named:
+        raise BodyTooLargeError(MEMORY_BYTES)
+    return _json(whole) if whole is not None else {}
+
+
+async def _form_fields(headers: Mapping[bytes, bytes], body: Body, *, named: bool) -> dict[str, str]:
+    """Fields in front of the file; all of them where the model is not `named` by then."""
     try:
         head = FormHead(headers.get(b"content-type", b"").decode("latin-1"))
         async for chunk in body.chunks():
             head.feed(chunk)
-            if "model_id" in head.fields:
+            if head.in_file and (named or "model_id" in head.fields):
                 break
     except MalformedBodyError as error:
         raise NoTargetError(bad_request(str(error))) from None

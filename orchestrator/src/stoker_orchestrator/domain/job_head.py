@@ -35,6 +35,7 @@ class _Part:
     header_name: bytearray = field(default_factory=bytearray)
     header_value: bytearray = field(default_factory=bytearray)
     name: str = ""
+    file: bool = False
     value: bytearray = field(default_factory=bytearray)
 
 
@@ -61,6 +62,11 @@ class FormHead:
             },
         )
 
+    @property
+    def in_file(self) -> bool:
+        """Whether what was fed ends with a file, or in the middle of one."""
+        return self._part.file
+
     def feed(self, chunk: bytes) -> None:
         """Take in the next bytes of the body. Raises MalformedBodyError."""
         try:
@@ -82,6 +88,7 @@ class FormHead:
         if self._part.header_name.lower() == b"content-disposition":
             _, options = parse_options_header(bytes(self._part.header_value))
             self._part.name = options.get(b"name", b"").decode(errors="replace")
+            self._part.file = b"filename" in options
         self._part.header_name.clear()
         self._part.header_value.clear()
 
