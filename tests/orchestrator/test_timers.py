@@ -31,6 +31,38 @@ async def test_a_cancelled_timer_never_acts() -> None:
     assert acted == ["b"]
 
 
+async def test_a_timer_that_fails_is_logged_and_takes_none_of_the_others_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    timers, acted = CoarseTimers(), list[str]()
+
+    def fail() -> None:
+        message = "its own"
+        raise ValueError(message)
+
+    timers.start("a", 0.0, fail)
+    timers.start("b", 0.0, lambda: acted.append("b"))
+    timers.start("c", 0.05, lambda: acted.append("c"))
+    await until(lambda: len(acted) == 2)
+
+    assert acted == ["b", "c"]
+    assert "ValueError: its own" in caplog.text
+
+
+async def test_a_timer_that_another_of_the_same_moment_cancels_or_sets_anew_does_not_act_then() -> None:
+    timers, acted = CoarseTimers(), list[str]()
+
+    def change() -> None:
+        timers.cancel("b")
+        timers.start("c", 0.05, lambda: acted.append("later"))
+        acted.append("a")
+
+    timers.start("a", 0.0, change)
+    timers.start("b", 0.0, lambda: acted.append("b"))
+    timers.start("c", 0.0, lambda: acted.append("c"))
+    await until(lambda: len(acted) == 2)
+
+    assert acted == ["a", "later"]
+
+
 async def test_an_interrupted_block_ends_with_the_first_error_given() -> None:
     async def block() -> None:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,10 @@ Each job sets some and needs almost none of them; the event loop's own timers wo
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
+
+log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.02
 
@@ -31,10 +34,19 @@ class CoarseTimers:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        due = [(key, act) for key, (when, act) in self._set.items() if when <= now]
-        for key, act in due:
-            del self._set[key]
-            act()
+        due = [(key, timer) for key, timer in self._set.items() if timer[0] <= now]
+        for key, timer in due:
+            if self._set.get(key) is timer:  # none that acted just now has cancelled it, or set it anew
+                del self._set[key]
+                _act(timer[1])
         self._ticking = bool(self._set)
         if self._ticking:
             loop.call_later(TICK_SECONDS, self._tick)
+
+
+def _act(act: Callable[[], None]) -> None:
+    """One that fails takes none of the others with it."""
+    try:
+        act()
+    except Exception:
+        log.exception("a timer failed in a way that was not foreseen")
