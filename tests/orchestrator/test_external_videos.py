@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from stoker_orchestrator.adapters.clips.encoder import Clip, ClipEncoder
-from tests.support.external_jobs import VIDEO, saying, served, video
+from tests.support.external_jobs import FILES, FORM, VIDEO, saying, served, video
 from tests.support.frames import answered, looked_at, picture
 from tests.support.orchestrator import code
 from tests.support.runners import FakeRunner
@@ -30,6 +30,14 @@ async def test_frames_reach_the_caller_as_one_mp4_of_the_speed_that_the_form_ask
     assert (raw.headers["content-type"], raw.headers["stoker-seed"]) == ("video/mp4", "11")
     assert answer.headers["stoker-lossy"] == raw.headers["stoker-lossy"] == "h264"
     assert looked_at(raw.content) == (64, 48, 5, 12)
+
+
+@pytest.mark.parametrize(("said", "fps"), [("0024", 24), ("0024999", 6), ("61", 6), ("0", 6), ("24.0", 6)])
+async def test_a_speed_that_makes_no_sense_is_the_runners_own(said: str, fps: int) -> None:
+    async with served(FakeRunner(saying(200, answered(picture()))), **VIDEO) as here:
+        answer = await here.post("/image-to-video", data=FORM | {"fps": said}, files=FILES, headers={"Accept": "video/mp4"})
+
+    assert looked_at(answer.content) == (64, 48, 1, fps)
 
 
 async def test_frames_that_make_no_video_are_an_error_in_words() -> None:

@@ -36,6 +36,8 @@ _ENOUGH_BYTES = 64
 """Of an answer, to tell whether it holds frames."""
 _FPS, _MOST_FPS = 6, 60
 """Frames a second where the job names none, as Livepeer's runner has it, and the most that our own workers take."""
+_FPS_DIGITS = 4
+"""No number of frames a second that is meant is longer."""
 _MP4 = b"video/mp4"
 _LOSSY = (HEADER_LOSSY.lower().encode(), b"h264")
 
@@ -147,4 +149,5 @@ async def _fps(job: Job) -> int:
     except MalformedBodyError:
         return _FPS
     said = form.fields.get("fps", "").strip()
-    return int(said) if said.isdecimal() and 0 < int(said[:4]) <= _MOST_FPS else _FPS
+    number = int(said) if said.isdecimal() and len(said) <= _FPS_DIGITS else 0
+    return number if 0 < number <= _MOST_FPS else _FPS
