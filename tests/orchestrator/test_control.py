@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from stoker_contracts.overview import Overview
+from stoker_orchestrator.app.attempts import Attempts
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.events import EndpointGone, ModelGone, ModelSeen
 from stoker_orchestrator.domain.model import EndpointState, Obstacle
@@ -96,6 +97,21 @@ async def test_metrics_count_jobs_by_model_status_and_reason() -> None:
 
     assert 'stoker_jobs_total{model="m",reason="answered",status="200"} 1.0' in text
     assert 'stoker_jobs_total{model="",reason="model_not_found",status="404"} 1.0' in text
+
+
+async def test_a_job_that_fails_in_a_way_that_was_not_foreseen_counts_as_what_its_caller_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: Any) -> None:
+        message = "its own"
+        raise ValueError(message)
+
+    monkeypatch.setattr(Attempts, "serve", fail)
+    async with world() as here:
+        answer = await here.post(json=JOB)
+
+        assert code(answer) == (500, "internal")
+        assert here.metric("stoker_jobs_total", model="m", status="500", reason="internal") == 1
 
 
 async def test_metrics_show_the_fleet_as_it_is_when_they_are_read() -> None:

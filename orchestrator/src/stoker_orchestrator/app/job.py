@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.app.body import Body
 from stoker_orchestrator.app.replies import Reply, send_refusal
 from stoker_orchestrator.app.target import Path
@@ -14,7 +15,8 @@ class Job:
     """One request on its way.
 
     `declared` is the length of its body, where the caller has said so; `told` are headers of whatever answer it gets. `caller` is
-    whom lines are fair to, `timeout` the seconds that the caller gives the job, cold starts not counted.
+    whom lines are fair to, `timeout` the seconds that the caller gives the job, cold starts not counted. `status` and `reason` say
+    how it ended: what sets neither has failed in a way that was not foreseen.
     """
 
     path: Path
@@ -27,8 +29,8 @@ class Job:
     caller: str = ""
     timeout: float | None = None
     model: str = ""
-    status: int = 0
-    reason: str = ""
+    status: int = 500
+    reason: str = ErrorType.INTERNAL.value
 
     @property
     def started(self) -> bool:
