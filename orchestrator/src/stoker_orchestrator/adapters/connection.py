@@ -30,7 +30,7 @@ class WorkerLostError(Exception):
         self.sent = sent
 
 
-class Sink(Protocol):
+class Recipient(Protocol):
     """Where the body of an answer goes."""
 
     def write(self, data: bytes) -> bool:
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._taken = 0
         self._plain = 0
         self._reading = True
-        self._sink: Sink | None = None
+        self._recipient: Recipient | None = None
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.silent = True
@@ -127,19 +127,19 @@ class Connection(asyncio.Protocol):
             self._read_on()
         return chunk
 
-    async def pass_to(self, sink: Sink) -> None:
-        """Give what is left of the answer to `sink` as it comes and is taken. Raises what ended the exchange before."""
+    async def pass_to(self, recipient: Recipient) -> None:
+        """Give what is left of the answer to `recipient` as it comes and is taken. Raises what ended the exchange before."""
         held = self.everything()
         if not self.whole:
-            self._sink = sink
+            self._recipient = recipient
             try:
-                self._give(sink, held)
+                self._give(recipient, held)
                 await self._last_byte()
             finally:
-                self._sink = None
+                self._recipient = None
             held = b""
         self._read_on()
-        sink.finish(held)
+        recipient.finish(held)
 
     async def _last_byte(self) -> None:
         while not self.whole:
@@ -147,10 +147,10 @@ class Connection(asyncio.Protocol):
                 raise self._error
             await self._news()
 
-    def _give(self, sink: Sink, data: bytes) -> None:
-        if not sink.write(data):
+    def _give(self, recipient: Recipient, data: bytes) -> None:
+        if not recipient.write(data):
             self._pause()
-            sink.when_writable(self._read_on)
+            recipient.when_writable(self._read_on)
         else:
             self._read_on()
 
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
             self.fail(WorkerLostError("the worker's answer is not HTTP"))
         if self._taken and not self._plain and not self.whole:
             self._plain = large_rest(dict(self.headers), self._taken) if self._parser.should_keep_alive() else 0
-        if self._sink is None or self.whole:
+        if self._recipient is None or self.whole:
             self._wake()
 
     def _take_plain(self, data: bytes) -> None:
@@ -269,8 +269,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         """Some of the body."""
         self._taken += len(data)
-        if self._sink is not None:
-            self._give(self._sink, data)
+        if self._recipient is not None:
+            self._give(self._recipient, data)
             return
         self._chunks.append(data)
         self._held += len(data)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from stoker_orchestrator.adapters.address import Address, parsed
-from stoker_orchestrator.adapters.connection import Connection, Sink, WorkerLostError
+from stoker_orchestrator.adapters.connection import Connection, Recipient, WorkerLostError
 from stoker_orchestrator.adapters.outbox import Outbox
 
 __all__ = ["Answer", "Upstream", "WorkerLostError"]
@@ -43,10 +43,10 @@ class Answer:
         except WorkerLostError as error:
             raise WorkerLostError(_MIDWAY) from error
 
-    async def pass_to(self, sink: Sink) -> None:
-        """Give the rest of the body to `sink` as it comes. Raises WorkerLostError when it breaks off."""
+    async def pass_to(self, recipient: Recipient) -> None:
+        """Give the rest of the body to `recipient` as it comes. Raises WorkerLostError when it breaks off."""
         try:
-            await self.connection.pass_to(sink)
+            await self.connection.pass_to(recipient)
         except WorkerLostError as error:
             raise WorkerLostError(_MIDWAY) from error
 

@@ -16,7 +16,7 @@ from stoker_contracts.errors import ErrorType
 from stoker_contracts.names import HEADER_LOSSY
 from stoker_contracts.pipelines import FACTS, Media
 from stoker_orchestrator.adapters.clips.encoder import Clip, ClipEncoder, UnusableFramesError
-from stoker_orchestrator.adapters.connection import Sink
+from stoker_orchestrator.adapters.connection import Recipient
 from stoker_orchestrator.adapters.upstream import Answer, Headers, WorkerLostError
 from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.event_stream import wants_events
@@ -53,8 +53,8 @@ class Shown(Protocol):
     def headers(self) -> Headers:
         """Names in lower case."""
 
-    async def pass_to(self, sink: Sink) -> None:
-        """Give the body to `sink` as it comes. Raises WorkerLostError when it breaks off."""
+    async def pass_to(self, recipient: Recipient) -> None:
+        """Give the body to `recipient` as it comes. Raises WorkerLostError when it breaks off."""
 
 
 @dataclass(slots=True)
@@ -66,13 +66,13 @@ class _Begun:
     head: bytes
     rest: Answer | None = None
 
-    async def pass_to(self, sink: Sink) -> None:
-        """Give the body to `sink`."""
+    async def pass_to(self, recipient: Recipient) -> None:
+        """Give the body to `recipient`."""
         if self.rest is None:
-            sink.finish(self.head)
+            recipient.finish(self.head)
         else:
-            sink.write(self.head)
-            await self.rest.pass_to(sink)
+            recipient.write(self.head)
+            await self.rest.pass_to(recipient)
 
 
 class Foreign:
