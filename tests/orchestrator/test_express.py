@@ -120,11 +120,15 @@ async def test_a_worker_that_takes_no_job_on_the_short_way_is_asked_again_or_lef
     monkeypatch: pytest.MonkeyPatch, detours: list[str]
 ) -> None:
     monkeypatch.setattr(attempts, "FULL_PAUSE_SECONDS", 0.01)
+
+    async def leave_to_another(request: web.Request) -> web.StreamResponse:
+        await here.worker("x")  # not there before: nobody could tell which of two free workers is asked first
+        return await draining(request)
+
     async with warm_world() as (here, worker):
         worker.behaviour = FullAtFirst(times=2)
         assert (await here.post(json=JOB)).status_code == 200
-        worker.behaviour = draining
-        await here.worker("x")
+        worker.behaviour = leave_to_another
         answer = await here.post(json=JOB)
 
     assert answer.headers["stoker-worker"] == "x"
