@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker_contracts.models_config import EntryPrice, EntryReason, EntryUrl, ModelsConfig, parse
+from stoker_contracts.models_config import EntryReason, EntryUrl, ModelEntry, ModelsConfig, parse
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.prices import EntryPrice
+from stoker_contracts.resources.endpoints import MAX_ENDPOINTS
+from stoker_contracts.resources.model_deployment import External, ExternalEndpoint, ModelDeploymentSpec, Price
 
 
 def entry(**fields: Any) -> dict[str, Any]:
@@ -15,6 +18,21 @@ def entry(**fields: Any) -> dict[str, Any]:
 
 def parsed(*entries: object) -> ModelsConfig:
     return parse(json.dumps(entries))
+
+
+def spec_of(model: ModelEntry) -> ModelDeploymentSpec:
+    """What the API server is asked to take for an accepted entry."""
+    return ModelDeploymentSpec(
+        pipeline=model.pipeline,
+        model_id=model.model_id,
+        capacity=model.capacity,
+        price=Price(per_unit=model.price.per_unit, currency=model.price.currency) if model.price else None,
+        external=External(
+            endpoints=[ExternalEndpoint(url=each.url, capacity=each.capacity, token_key=each.token_key) for each in model.urls]
+        )
+        if model.urls
+        else None,
+    )
 
 
 def test_an_entry_becomes_a_model_with_go_livepeers_defaults() -> None:
@@ -55,6 +73,17 @@ def test_a_bad_entry_is_refused_and_its_neighbours_live() -> None:
         (entry(price_per_unit=1, currency=5), EntryReason.PRICE_INVALID, "currency"),
         (entry(price_per_unit=1, gateway="0x5f1c"), EntryReason.PRICE_INVALID, "shown to everybody"),
         (entry(price_per_unit=1, gateway=["0x5f1c"]), EntryReason.PRICE_INVALID, "shown to everybody"),
+        (entry(price_per_unit=1, currency="c" * 17), EntryReason.PRICE_INVALID, "at most 16"),
+        (entry(price_per_unit=1, currency="\ud800"), EntryReason.PRICE_INVALID, "currency"),
+        (entry(price_per_unit=10**64), EntryReason.PRICE_INVALID, "at most 64"),
+        (entry(model_id="\ud800" + "a" * 60), EntryReason.MODEL_ID_INVALID, "printable"),
+        (entry(url="http://host:port"), EntryReason.URL_INVALID, "http:// or https://"),
+        (entry(url="http://host:99999"), EntryReason.URL_INVALID, "http:// or https://"),
+        (entry(url="HTTP://host"), EntryReason.URL_INVALID, "http:// or https://"),
+        (entry(url="http://host/a b"), EntryReason.URL_INVALID, "percent-encoded"),
+        (entry(url="http://host/" + "a" * 501), EntryReason.URL_INVALID, "at most 512"),
+        (entry(token_key="../else"), EntryReason.TOKEN_KEY_INVALID, "token Secret"),
+        (entry(url="http://host", token_key="k" * 254), EntryReason.TOKEN_KEY_INVALID, "token Secret"),
         (entry(url="host:8000"), EntryReason.URL_INVALID, "http:// or https://"),
         (entry(url="ftp://host"), EntryReason.URL_INVALID, "http:// or https://"),
         (entry(url="http://"), EntryReason.URL_INVALID, "host"),
@@ -142,14 +171,17 @@ def test_models_whose_names_would_be_equal_get_distinct_stable_names() -> None:
     assert {model.model_id: model.name for model in both} == {model.model_id: model.name for model in turned}
 
 
-def test_a_price_is_divided_exactly_and_written_without_an_exponent() -> None:
-    config = parse(
-        '[{"pipeline":"text-to-image","model_id":"m","price_per_unit":1.9073484e-2,"pixels_per_unit":1000000,"currency":"USD"}]'
-    )
+def test_more_urls_than_a_resource_takes_are_refused_one_by_one() -> None:
+    config = parsed(*[entry(url=f"http://host-{number}") for number in range(MAX_ENDPOINTS + 2)])
 
-    (model,) = config.models
-    assert model.price is not None
-    assert (model.price.per_unit, model.price.currency) == ("0.000000019073484", "USD")
+    assert [len(model.urls) for model in config.models] == [MAX_ENDPOINTS]
+    assert [each.index for each in config.refusals] == [MAX_ENDPOINTS, MAX_ENDPOINTS + 1]
+
+
+def test_a_token_key_without_a_url_is_remarked() -> None:
+    config = parsed(entry(token_key="provider"))
+
+    assert [(each.index, each.message) for each in config.remarks] == [(0, "token_key has no effect without a url")]
 
 
 def test_known_optimization_flags_are_translated_and_unknown_ones_remarked() -> None:
@@ -196,19 +228,40 @@ def test_a_file_that_is_no_list_of_entries_changes_nothing(text: str) -> None:
     assert config.models == ()
 
 
+words = st.text(st.characters(exclude_categories=()), max_size=80)
+"""With the halves of characters that JSON may hold as well."""
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
-fields = st.sampled_from(
-    ["pipeline", "model_id", "url", "warm", "capacity", "token_key", "price_per_unit", "pixels_per_unit", "optimization_flags"]
+numbers = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,70})([.][0-9]{1,70})?([eE][+-]?[0-9]{1,25})?", fullmatch=True, alphabet="0123456789.eE+-"
 )
+urls = st.from_regex(r"[hH]ttps?://[a-z\[\]:% .@]{0,8}(:[0-9a]{0,6})?(/[ -~]{0,8})?", fullmatch=True).map(json.dumps)
+fields = st.sampled_from(
+    [
+        "pipeline", "model_id", "url", "warm", "capacity", "token", "token_key", "price_per_unit", "pixels_per_unit", "currency",
+        "optimization_flags",
+    ]
+)  # fmt: skip
 
 
-@given(st.lists(st.dictionaries(fields, json_values, max_size=8), max_size=4))
-def test_every_entry_is_either_accepted_or_refused_whatever_it_holds(entries: list[dict[str, Any]]) -> None:
-    config = parsed(*[entry(**each) for each in entries])
+def written(fields: dict[str, str]) -> str:
+    """An entry as JSON text; `fields` are JSON texts themselves."""
+    pairs = {"pipeline": '"text-to-image"', "model_id": '"m"'} | fields
+    return "{" + ", ".join(f'"{key}": {value}' for key, value in pairs.items()) + "}"
 
+
+@given(st.lists(st.dictionaries(fields, json_values.map(json.dumps) | numbers | urls, max_size=8), max_size=4), st.booleans())
+def test_every_entry_is_either_refused_or_becomes_a_resource_whatever_it_holds(
+    entries: list[dict[str, str]],
+    with_tokens: bool,  # noqa: FBT001 - Hypothesis chooses it
+) -> None:
+    config = parse(f"[{','.join(map(written, entries))}]", with_tokens=with_tokens)
+
+    assert config.error is None
     spoken_for = [index for model in config.models for index in model.indices] + [each.index for each in config.refusals]
     assert sorted(spoken_for) == list(range(len(entries)))
+    for model in config.models:
+        spec_of(model).model_dump_json()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from stoker_contracts.names import MAX_MODEL_ID
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.results import OutputFormat
 from stoker_contracts.uploads import MIN_SIDE
@@ -30,7 +31,7 @@ class Job(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
-    model_id: str = Field(default="", max_length=256)
+    model_id: str = Field(default="", max_length=MAX_MODEL_ID)
     safety_check: bool = True
     seed: Seed | None = Field(default=None, description="Absent: a random one, told in the answer.")
 

@@ -8,17 +8,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, DivisionByZero, InvalidOperation
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoker_contracts.names import Pair, resource_name, resource_names
+from stoker_contracts.names import MAX_MODEL_ID, Pair, resource_name, resource_names
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.prices import EntryPrice, decimal_of, unit_price
+from stoker_contracts.resources.endpoints import MAX_ENDPOINTS
+from stoker_contracts.resources.model_deployment import MAX_TOKEN_KEY, MAX_URL, TOKEN_KEY_PATTERN
+from stoker_contracts.worker import MAX_CAPACITY
 
 MAX_ENTRIES = 500
-MAX_MODEL_ID = 256
-MAX_CAPACITY = 64
 
 _KNOWN_KEYS = frozenset({
     "pipeline", "model_id", "url", "token", "token_key", "warm", "capacity",
@@ -28,7 +29,8 @@ _FLAGS = {"TORCH_COMPILE": "compile", "BFLOAT16": "bfloat16"}
 """Livepeer's optimization flags that Stoker's worker knows, and our names for them."""
 _EVERY_GATEWAY = (None, "", "default")
 """What stands in `gateway` where a price is everybody's."""
-_TOKEN_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}")
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/([A-Za-z0-9/._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)?")
+"""What the API server takes for a URL and an orchestrator can ask: nothing in it needs an escape (RFC 3986, section 3)."""
 
 
 class EntryReason(StrEnum):
@@ -44,14 +46,6 @@ class EntryReason(StrEnum):
     TOKEN_KEY_INVALID = "TokenKeyInvalid"  # noqa: S105 - a reason, no secret
     WARM_AND_COLD = "WarmAndCold"
     OURS_AND_EXTERNAL = "OursAndExternal"
-
-
-@dataclass(frozen=True, slots=True)
-class EntryPrice:
-    """What a unit (a pixel, in a models config) costs: a decimal string and a currency."""
-
-    per_unit: str
-    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +116,7 @@ class _RefusedError(Exception):
 def parse(text: str, *, with_tokens: bool = False) -> ModelsConfig:
     """Read a models config: the JSON list of ``aiModels.json``. `with_tokens`: it is a file whose entries may hold tokens."""
     try:
-        entries = json.loads(text, parse_float=Decimal)
+        entries = json.loads(text, parse_float=decimal_of)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         return ModelsConfig(error=f"the models config is not valid JSON{where}; nothing was changed")
@@ -160,6 +154,8 @@ def _joined(first: ModelEntry, second: ModelEntry) -> ModelEntry:
     if bool(first.urls) != bool(second.urls):
         message = f"{second.model_id} is listed with a url and without one; choose one"
         raise _RefusedError(EntryReason.OURS_AND_EXTERNAL, message)
+    if len(first.urls) >= MAX_ENDPOINTS:
+        raise _RefusedError(EntryReason.FIELD_INVALID, f"{second.model_id} has {MAX_ENDPOINTS} urls already; more are not taken")
     capacity = min(first.capacity + second.capacity, MAX_CAPACITY)
     return replace(first, capacity=capacity, urls=first.urls + second.urls, indices=first.indices + second.indices)
 
@@ -185,7 +181,8 @@ def _read(index: int, entry: Mapping[str, Any], pair: Pair, *, with_tokens: bool
         message = "a token does not belong into a ConfigMap; put it into the release's token Secret and name its key in token_key"
         raise _RefusedError(EntryReason.TOKEN_IN_CONFIG, message)
     capacity = _capacity(entry)
-    url = _url(entry, capacity)
+    token_key = _token_key(entry)
+    url = _url(entry, capacity, token_key)
     return ModelEntry(
         name=resource_name(*pair),
         pipeline=pair[0],
@@ -213,6 +210,8 @@ def _model_id(entry: Mapping[str, Any]) -> str:
         raise _RefusedError(EntryReason.MODEL_ID_INVALID, "model_id must name a model")
     if len(model_id) > MAX_MODEL_ID:
         raise _RefusedError(EntryReason.MODEL_ID_INVALID, f"model_id may have at most {MAX_MODEL_ID} characters")
+    if not model_id.isprintable():
+        raise _RefusedError(EntryReason.MODEL_ID_INVALID, "model_id must be made of printable characters")
     return model_id
 
 
@@ -231,50 +230,43 @@ def _capacity(entry: Mapping[str, Any]) -> int:
     return value or 1
 
 
-def _url(entry: Mapping[str, Any], capacity: int) -> EntryUrl | None:
+def _url(entry: Mapping[str, Any], capacity: int, token_key: str | None) -> EntryUrl | None:
     url = entry.get("url", "")
     if url == "":
         return None
-    problem = "url must be http:// or https:// with a host, and no user name, query or fragment"
+    if not isinstance(url, str) or len(url) > MAX_URL or not _is_url(url):
+        problem = "url must be http:// or https:// with a host, and no user name, query or fragment"
+        raise _RefusedError(EntryReason.URL_INVALID, f"{problem}; at most {MAX_URL} characters, others percent-encoded")
+    token = entry.get("token") or ""
+    if not isinstance(token, str) or not token.isprintable():
+        raise _RefusedError(EntryReason.FIELD_INVALID, "token must be a string of printable characters")
+    return EntryUrl(url, capacity, token_key, token)
+
+
+def _is_url(text: str) -> bool:
     try:
-        parts = urlsplit(url) if isinstance(url, str) else None
+        return _URL.fullmatch(text) is not None and urlsplit(text).port != 0
     except ValueError:
-        parts = None
-    whole = parts is not None and parts.hostname and "@" not in parts.netloc and not parts.query and not parts.fragment
-    if parts is None or parts.scheme not in ("http", "https") or not whole:
-        raise _RefusedError(EntryReason.URL_INVALID, problem)
-    token, key = entry.get("token") or "", entry.get("token_key")
-    if not isinstance(token, str):
-        raise _RefusedError(EntryReason.FIELD_INVALID, "token must be a string")
-    if key is not None and not (isinstance(key, str) and _TOKEN_KEY.fullmatch(key)):
+        return False
+
+
+def _token_key(entry: Mapping[str, Any]) -> str | None:
+    key = entry.get("token_key")
+    if key is None:
+        return None
+    if not isinstance(key, str) or len(key) > MAX_TOKEN_KEY or re.fullmatch(TOKEN_KEY_PATTERN, key) is None:
         raise _RefusedError(EntryReason.TOKEN_KEY_INVALID, "token_key must be a key of the release's token Secret")
-    return EntryUrl(str(url), capacity, key, token)
+    return key
 
 
 def _price(entry: Mapping[str, Any]) -> EntryPrice | None:
-    if "price_per_unit" not in entry:
-        return None
-    if entry.get("gateway") not in _EVERY_GATEWAY:
+    if "price_per_unit" in entry and entry.get("gateway") not in _EVERY_GATEWAY:
         message = "a price for one gateway is not supported, and would be shown to everybody; leave gateway out, or the price"
         raise _RefusedError(EntryReason.PRICE_INVALID, message)
-    price, units = _number(entry, "price_per_unit"), _number(entry, "pixels_per_unit", default=Decimal(1))
-    currency = entry.get("currency", "") or "wei"
-    if not isinstance(currency, str):
-        raise _RefusedError(EntryReason.PRICE_INVALID, "currency must be a name such as USD")
     try:
-        per_unit = price / units
-    except (DivisionByZero, InvalidOperation):
-        raise _RefusedError(EntryReason.PRICE_INVALID, "pixels_per_unit must be greater than 0") from None
-    return EntryPrice(f"{per_unit.normalize():f}", currency)
-
-
-def _number(entry: Mapping[str, Any], key: str, default: Decimal | None = None) -> Decimal:
-    value = entry.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise _RefusedError(EntryReason.PRICE_INVALID, f"{key} must be a bare number without quotes; name the currency in currency")
-    if value < 0:
-        raise _RefusedError(EntryReason.PRICE_INVALID, f"{key} must not be negative")
-    return Decimal(value)
+        return unit_price(entry)
+    except ValueError as error:
+        raise _RefusedError(EntryReason.PRICE_INVALID, str(error)) from None
 
 
 def _optimization(entry: Mapping[str, Any]) -> dict[str, bool]:
@@ -288,6 +280,9 @@ def _optimization(entry: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def _remarks(entry: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("token", "token_key"):
+        if entry.get(key) and not entry.get("url"):
+            yield f"{key} has no effect without a url"
     for key in sorted(entry.keys() - _KNOWN_KEYS):
         yield f"the key {key[:64]!r} is not known and has no effect"
     for flag in sorted(entry.get("optimization_flags", {}).keys() - _FLAGS.keys()):

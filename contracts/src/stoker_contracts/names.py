@@ -68,6 +68,8 @@ HEADER_SEED = "Stoker-Seed"
 HEADER_LOSSY = "Stoker-Lossy"
 """What, if anything, may have changed a picture: switches of the engine and lossy formats, as a comma list."""
 
+MAX_MODEL_ID = 256
+"""Longest id of a model."""
 MAX_NAME = 52
 """Longest name of a resource that Stoker makes: room for the suffixes that Kubernetes adds to pods."""
 _HASH_DIGITS = 8

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_CAPACITY = 64
+"""Most jobs that a worker takes at once."""
+
 
 class Variable(StrEnum):
     """Environment variables of a worker; whoever starts one sets them."""

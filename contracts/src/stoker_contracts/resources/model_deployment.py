@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from stoker_contracts.names import MAX_MODEL_ID
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.quantities import DURATION_PATTERN, QUANTITY_PATTERN
 from stoker_contracts.resources.conditions import Condition
@@ -11,6 +12,7 @@ from stoker_contracts.resources.endpoints import MAX_ENDPOINTS, EndpointStatus
 from stoker_contracts.resources.pod import PodOverrides
 from stoker_contracts.resources.scaling import ScalingStatus
 from stoker_contracts.resources.schema import Column, Rule, Wire, validated_by
+from stoker_contracts.worker import MAX_CAPACITY
 
 _IMMUTABLE = "is immutable; make a new ModelDeployment instead"
 _KNOWN_FLAGS = ("compile", "bfloat16", "cudnn-attention", "channels-last", "fused-norms", "first-block-cache", "no-graphs")
@@ -31,6 +33,10 @@ Duration = Annotated[
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 TOKEN_KEY_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"  # noqa: S105 - what keys look like
 """Keys of a Secret, but for those that begin with a dot: the kubelet keeps files of its own under such names."""
+MAX_TOKEN_KEY = 253
+MAX_URL = 512
+MAX_PRICE = 64
+MAX_CURRENCY = 16
 ImageReference = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:@-]*$")]
 
 
@@ -155,8 +161,8 @@ class Rollout(Wire):
 class Price(Wire):
     """What one unit of work costs."""
 
-    per_unit: str = Field(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)?(e-?[0-9]{1,3})?$", description="A decimal string.")
-    currency: str = Field(default="USD", min_length=1, max_length=16, description="Such as USD or wei.")
+    per_unit: str = Field(max_length=MAX_PRICE, pattern=r"^[0-9]+(\.[0-9]+)?(e-?[0-9]{1,3})?$", description="A decimal string.")
+    currency: str = Field(default="USD", min_length=1, max_length=MAX_CURRENCY, description="Such as USD or wei.")
     units_per: Literal["pixel", "millisecond", "request"] = Field(default="pixel", description="What is counted.")
 
 
@@ -164,7 +170,7 @@ class ExternalEndpoint(Wire):
     """A container that somebody else runs."""
 
     url: str = Field(
-        max_length=512,
+        max_length=MAX_URL,
         description="Where the container answers, its base path included.",
         json_schema_extra=validated_by(
             Rule(
@@ -176,11 +182,11 @@ class ExternalEndpoint(Wire):
     token_key: str | None = Field(
         default=None,
         min_length=1,
-        max_length=253,
+        max_length=MAX_TOKEN_KEY,
         pattern=TOKEN_KEY_PATTERN,
         description="The key in the release's token Secret; absent: no token is sent.",
     )
-    capacity: int = Field(default=1, ge=1, le=64, description="Jobs that it takes at once.")
+    capacity: int = Field(default=1, ge=1, le=MAX_CAPACITY, description="Jobs that it takes at once.")
 
 
 class External(Wire):
@@ -210,14 +216,14 @@ class ModelDeploymentSpec(Wire):
     )
     model_id: str = Field(
         min_length=1,
-        max_length=256,
+        max_length=MAX_MODEL_ID,
         description="The model's name, compared byte for byte; immutable.",
         json_schema_extra=validated_by(Rule("self == oldSelf", f"modelId {_IMMUTABLE}")),
     )
     warm: bool = Field(default=False, description="Keep at least one worker loaded; false: start on request.")
     replicas: int = Field(default=0, ge=0, le=100, description="The scale subresource; owned by whoever scales.")
     scaling: Scaling = Field(default_factory=Scaling, json_schema_extra={"default": {}})
-    capacity: int = Field(default=1, ge=1, le=64, description="Jobs that one worker takes at once.")
+    capacity: int = Field(default=1, ge=1, le=MAX_CAPACITY, description="Jobs that one worker takes at once.")
     rollout: Rollout | None = Field(default=None, description="How a changed worker replaces the old one.")
     weights: Weights | None = Field(default=None, description="Absent: the release's default.")
     gpu: Gpu | None = Field(default=None, description="Absent: the release's default.")

@@ -8,7 +8,9 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stoker_contracts.jobs import JobLimits
+from stoker_contracts.names import MAX_MODEL_ID
 from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.worker import MAX_CAPACITY
 from stoker_worker.domain.shapes import Shape, parse_shapes
 from stoker_worker.engine.speed.switches import SWITCHES
 from stoker_worker.engine.stub import StubScript
@@ -27,10 +29,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, protected_namespaces=(), env_ignore_empty=True)
 
     pipeline: Pipeline = Field(description="What the model does.")
-    model_id: str = Field(min_length=1, max_length=256, description="The model; jobs that name another are refused.")
+    model_id: str = Field(min_length=1, max_length=MAX_MODEL_ID, description="The model; jobs that name another are refused.")
     model_dir: Path = Field(default=Path("/models"), description="Folder that holds the weights.")
     engine: Literal["diffusers", "stub"] = Field(default="diffusers", description="stub: no model, times and faults by script.")
-    capacity: int = Field(default=1, ge=1, le=64, description="Jobs taken at once; those that do not run wait.")
+    capacity: int = Field(default=1, ge=1, le=MAX_CAPACITY, description="Jobs taken at once; those that do not run wait.")
     max_batch: int = Field(default=8, ge=1, le=64, description="Pictures or videos that may be made in one batch.")
     step_timeout_seconds: float = Field(
         default=120, gt=0, description="Seconds without progress after which the model is taken for hung and the worker ends."
