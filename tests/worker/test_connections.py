@@ -171,6 +171,39 @@ async def test_a_later_head_that_does_not_come_is_given_up_as_well(monkeypatch: 
         assert await one.is_closed()
 
 
+@pytest.mark.parametrize(
+    ("declared", "after"),
+    [
+        pytest.param(0, b"\r\n", id="an empty line"),
+        pytest.param(5000, b"x", id="a part of a body"),
+        pytest.param(5, b"xxxxx", id="a whole body"),
+    ],
+)
+async def test_bytes_that_follow_an_answer_do_not_keep_the_connection(
+    monkeypatch: pytest.MonkeyPatch, declared: int, after: bytes
+) -> None:
+    async with server() as port, caller(port) as one:
+        one.send(b"POST /early HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % declared)
+        await one.answer()
+        monkeypatch.setattr(_connection(), "timeout_keep_alive", 0.1)
+        one.send(after)
+
+        assert await one.is_closed()
+
+
+async def test_the_next_request_may_follow_bytes_that_follow_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as port, caller(port) as one:
+        one.send(b"POST /early HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
+        await one.answer()
+        monkeypatch.setattr(_connection(), "timeout_keep_alive", 3600)
+        one.send(b"xxxxx")
+        await until(lambda: _connection()._head_ends is not None)
+        one.send(GET % b"" + b"\r\n")
+
+        assert (await one.answer())[0] == b"HTTP/1.1 200 OK"
+        assert _connection()._head_ends is None
+
+
 async def test_nothing_waits_for_a_head_while_a_body_comes_and_between_requests() -> None:
     async with server() as port, caller(port) as one:
         for _ in range(2):

@@ -41,13 +41,17 @@ class BoundedConnection(HttpToolsProtocol):
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Part of a head or of a body."""
+        """Part of a head, of a body, or of nothing."""
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(f"the head of the request is larger than {MAX_HEAD_BYTES} bytes")
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response(f"the head of the request is larger than {MAX_HEAD_BYTES} bytes")
+        elif self.cycle.response_complete and self._head_ends is None:
+            # uvicorn stops waiting for the next head at any byte, and these were none of one.
+            self._head_ends = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
     def on_message_begin(self) -> None:
         """The next head begins."""
