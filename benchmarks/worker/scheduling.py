@@ -105,7 +105,9 @@ def ideal_seconds(arrivals: Sequence[Arrival]) -> float:
 async def scheduled() -> Scheduler:
     """A scheduler whose model is loaded. Raises BenchmarkError."""
     failures: list[FatalEngineError] = []
-    scheduler = Scheduler(Card(), SEATS, Metrics(), failures.append, Rules(max_batch=ROWS))
+    scheduler = Scheduler(
+        Card(), SEATS, Metrics(), failures.append, Rules(max_batch=ROWS, step_timeout=_START_SECONDS, park_after=0)
+    )
     scheduler.start()
     deadline = time.monotonic() + _START_SECONDS
     while not scheduler.readiness().ready:

@@ -92,8 +92,10 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(engine: Gate | None = None, capacity: int = 16, **rules: Any) -> AsyncIterator[Worker]:
-    made = Worker(engine or Gate(), capacity, Rules(**rules))
+async def worker(
+    engine: Gate | None = None, capacity: int = 16, max_batch: int = 8, step_timeout: float = 120.0, park_after: float = 0.0
+) -> AsyncIterator[Worker]:
+    made = Worker(engine or Gate(), capacity, Rules(max_batch, step_timeout, park_after))
     made.scheduler.start()
     await until(lambda: made.scheduler.readiness().ready)
     yield made

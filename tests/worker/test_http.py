@@ -14,7 +14,7 @@ from PIL import Image
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.app.metrics import Metrics
-from stoker_worker.app.scheduler import Scheduler
+from stoker_worker.app.scheduler import Rules, Scheduler
 from stoker_worker.app.server import create_app
 from stoker_worker.app.settings import Settings
 from stoker_worker.engine.protocol import FatalEngineError, Outcome, Row, Steps
@@ -34,7 +34,8 @@ async def worker(given: Settings, engine: StubEngine | None = None) -> AsyncIter
     """A client of a worker whose model is loaded."""
     engine = engine or StubEngine(StubScript(step_seconds=0))
     failures: list[FatalEngineError] = []
-    scheduler = Scheduler(engine, given.capacity, metrics := Metrics(), failures.append)
+    rules = Rules(given.max_batch, given.step_timeout_seconds, given.park_after_seconds)
+    scheduler = Scheduler(engine, given.capacity, metrics := Metrics(), failures.append, rules)
     scheduler.start()
     transport = httpx2.ASGITransport(create_app(given, engine, scheduler, metrics, DECODERS))
     async with httpx2.AsyncClient(transport=transport, base_url="http://worker") as client:

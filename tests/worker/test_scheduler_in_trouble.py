@@ -9,15 +9,19 @@ from collections.abc import Sequence
 import pytest
 
 from stoker_contracts.worker import ExitReason
+from stoker_worker.app.metrics import Metrics
+from stoker_worker.app.scheduler import EngineLostError, Rules, Scheduler
 from stoker_worker.domain.line import Refusal
 from stoker_worker.engine.protocol import (
     BrokenResultError,
     CancelledError,
     FatalEngineError,
+    Footprint,
     Outcome,
     OutOfMemoryError,
     RefusedError,
     Row,
+    StageHook,
     Steps,
 )
 from tests.support.held_worker import Gate, refusal_of, worker
@@ -114,18 +118,18 @@ async def test_a_job_that_does_not_fit_by_itself_fails_with_that() -> None:
     assert (made.counted("oom_halved"), made.counted("failed")) == (1, 3)
 
 
-async def test_when_the_engine_is_lost_who_waits_is_sent_elsewhere_and_who_runs_gets_no_answer() -> None:
+async def test_when_the_engine_is_lost_who_waits_is_sent_elsewhere_and_whose_job_ran_learns_that() -> None:
     engine = Gate()
     async with worker(engine, max_batch=1) as made:
         await made.send_behind(1, 2)
         engine.fail = [FatalEngineError(ExitReason.ENGINE_FAILED, "the card is gone")]
         engine.open = True
         await until(lambda: made.failures)
-        await until(lambda: made.calls[1].done() and made.calls[2].done())
+        await until(lambda: all(call.done() for call in made.calls))
         made.send(3)
         await until(made.calls[3].done)
 
-        assert not made.calls[0].done()
+        assert isinstance(made.calls[0].exception(), EngineLostError)
         assert [refusal_of(call) for call in made.calls[1:]] == [Refusal.FAILED] * 3
         assert [made.scheduler.health().value, made.scheduler.readiness().state] == ["ERROR", "failed"]
 
@@ -154,6 +158,58 @@ async def test_an_engine_that_breaks_between_batches_is_lost_in_words(breaking: 
         await until(lambda: made.failures)
 
     assert [(each.reason, str(each)) for each in made.failures] == [(ExitReason.ENGINE_FAILED, "the engine broke: RuntimeError")]
+
+
+class Panic(BaseException):
+    """What machine code below Python raises when it breaks."""
+
+
+async def test_a_load_that_panics_is_a_load_that_failed() -> None:
+    class Panics(Gate):
+        def load(self, stage: StageHook) -> Footprint:
+            raise Panic
+
+    failures: list[FatalEngineError] = []
+    scheduler = Scheduler(Panics(), 1, Metrics(), failures.append, Rules(1, 60, 0))
+    scheduler.start()
+    await until(lambda: failures)
+
+    assert failures[0].reason is ExitReason.LOAD_FAILED
+    assert scheduler.readiness().state == "failed"
+
+
+async def test_a_batch_that_panics_ends_the_worker_at_once() -> None:
+    class Panics(Gate):
+        def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
+            raise Panic
+
+    async with worker(Panics()) as made:
+        made.send(1)
+        await until(made.calls[0].done)
+
+        assert await made.ends() == [EngineLostError]
+
+    assert [(each.reason, str(each)) for each in made.failures] == [(ExitReason.ENGINE_FAILED, "the engine broke: Panic")]
+
+
+async def test_a_park_that_hangs_is_noticed_once_somebody_waits() -> None:
+    parking, end = threading.Event(), threading.Event()
+
+    class Stuck(Gate):
+        def park(self) -> bool:
+            parking.set()
+            end.wait()
+            return True
+
+    async with worker(Stuck(), step_timeout=0.2, park_after=0.01) as made:
+        await until(parking.is_set)
+        made.send(1)
+        await until(lambda: made.failures)
+        await until(made.calls[0].done)
+        end.set()
+
+    assert "no progress for" in str(made.failures[0])
+    assert refusal_of(made.calls[0]) is Refusal.FAILED
 
 
 async def test_a_model_that_hangs_is_noticed_and_the_worker_gives_up_once() -> None:
@@ -186,14 +242,10 @@ async def test_an_engine_that_answers_for_too_few_rows_fails_nobody_who_can_run_
 async def test_an_engine_that_says_cancelled_of_jobs_with_callers_fails_them_and_stays() -> None:
     engine = Gate()
     async with worker(engine) as made:
+        await made.send_behind(2)
         engine.fail = [CancelledError("nobody is there")]
-        made.send(1)
-        made.send(2)
 
-        ends = await made.ends()
-
-    assert ends.count(CancelledError) <= 1, "in a batch of two it costs another try and nobody's result"
-    assert ends[1] == [2]
+        assert await made.ends() == [CancelledError, [2]]
 
 
 async def test_what_a_failed_run_held_is_free_while_its_caller_still_reads_the_error() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import orjson
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stoker_contracts.errors import ErrorType, error_body
@@ -16,6 +17,12 @@ HEAD_SECONDS = 30.0
 """In which a head must come, from its first byte, and the first one from the connection's begin."""
 ANSWER_SECONDS = 600.0
 """In which an answer must be taken."""
+_BREAK_OFF = "break_off"
+
+
+def break_off(scope: Scope) -> None:
+    """Break off the connection of this request, as a crash would. `scope` must come from a BoundedConnection."""
+    scope["state"][_BREAK_OFF]()
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -56,6 +63,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The next head begins."""
         super().on_message_begin()
+        self.scope["state"][_BREAK_OFF] = self.transport.abort
         self._head_is_over()
         self._head_begins()
 

@@ -60,7 +60,7 @@ class ModelThread:
                 self._serve(self._next_batch())
         except FatalEngineError as error:
             self._tell(self._listener.lost, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the worker must not live on without its thread
+        except BaseException as error:  # noqa: BLE001 - a panic of machine code too: the worker must not live on without its thread
             log.error("the model's thread broke: %s", report(error))  # noqa: TRY400 - a trace ends in the error's text
             words = f"the engine broke: {type(error).__name__}"
             self._tell(self._listener.lost, FatalEngineError(ExitReason.ENGINE_FAILED, words))
@@ -71,7 +71,7 @@ class ModelThread:
             self._desk.loaded(self._engine.load(self._metrics.start_seconds_of))
         except FatalEngineError:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise FatalEngineError(ExitReason.LOAD_FAILED, f"{type(error).__name__}: {error}") from error
         self._metrics.graphs_are(self._engine.graphs())
         self._tell(self._listener.loaded, time.monotonic() - started)

@@ -31,9 +31,6 @@ EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 KEEP_SECONDS = 75
 """How long an idle connection is kept; longer than an orchestrator does, so that no job meets a closing one."""
-_FAREWELL_SECONDS = 0.2
-"""How long answers of a failed engine may take to reach their callers."""
-
 _LAST_ANSWERS_SECONDS = 10
 """How long answers may take to reach their callers once no job is left: less than Kubernetes gives beyond the drain."""
 
@@ -118,13 +115,6 @@ class Worker:
     def _fail(self, error: FatalEngineError) -> None:
         farewell(self._settings.termination_message_path, error.reason, str(error))
         self._exit_code = EXIT_FAILED
-        asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, self._close)
-
-    def _close(self) -> None:
-        """Stop at once. What ran when the engine was lost has no answer: its connections break off, as in a crash."""
-        for connection in list(self._server.server_state.connections):
-            connection.transport.abort()
-        self._server.force_exit = True
         self._server.should_exit = True
 
 

@@ -24,6 +24,8 @@ from stoker_worker.engine.protocol import Engine, FatalEngineError, Output, Task
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_SECONDS = 1.0
+_NO_BATCH = Progress(-1, None, 0)
+"""Jobs wait and none runs: the thread is somewhere else, for instance parks."""
 
 
 class NotTakenError(Exception):
@@ -34,16 +36,17 @@ class NotTakenError(Exception):
         self.refusal = refusal
 
 
+class EngineLostError(Exception):
+    """The engine was lost while it ran the job. Nobody knows what it has done: the caller must be told as by a crash."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Most rows of a batch, most seconds without progress, seconds without a job after which the weights are parked (0: never)."""
 
-    max_batch: int = 8
-    step_timeout: float = 120.0
-    park_after: float = 0.0
-
-
-_RULES = Rules()
+    max_batch: int
+    step_timeout: float
+    park_after: float
 
 
 class Scheduler:
@@ -55,7 +58,7 @@ class Scheduler:
         capacity: int,
         metrics: Metrics,
         on_fatal: Callable[[FatalEngineError], None],
-        rules: Rules = _RULES,
+        rules: Rules,
     ) -> None:
         self._engine = engine
         self._desk = Desk(capacity, rules.max_batch)
@@ -77,10 +80,9 @@ class Scheduler:
         self._thread.start()
 
     async def run(self, task: Task) -> Output:
-        """Wait for the job's turn and its result. Cancelling this call cancels the job. Raises NotTakenError, EngineError.
+        """Wait for the job's turn and its result. Cancelling this call cancels the job.
 
-        Does not return when the engine is lost while it runs the job: only the end of the process tells the caller, as if it
-        had crashed, so that whoever sent the job knows what it may have done.
+        Raises NotTakenError, EngineError and EngineLostError.
         """
         rows = task.rows()
         turn = Turn(next(self._tickets), task, rows, self._loop.create_future(), time.monotonic())
@@ -142,12 +144,13 @@ class Scheduler:
         self.ended([(turn, NotTakenError(Refusal.LATE)) for turn in turns])
 
     def lost(self, error: FatalEngineError) -> None:
-        """The engine is lost: who waits is sent elsewhere. Those that it ran get no answer (see `run`)."""
+        """The engine is lost: who waits is sent elsewhere, and whose job it ran learns that."""
         if self._lifecycle.refusal is Refusal.FAILED:
             return
         self._lifecycle = self._lifecycle.failed()
         self._on_fatal(error)
         self.ended([(turn, NotTakenError(Refusal.FAILED)) for turn in self._desk.abandon()])
+        self.ended([(turn, EngineLostError()) for turn in self._turns.copy()])
 
     def _too_late(self, task: Task) -> Refusal | None:
         return Refusal.LATE if task.deadline is not None and task.deadline <= time.monotonic() else None
@@ -182,13 +185,18 @@ class Scheduler:
             self._timer = self._loop.call_later(self._interval, self._look)
 
     def _look(self) -> None:
-        """Every so often while there are jobs: drop those whose time is over, and see that the batch gets on."""
+        """Every so often while there are jobs: drop those whose time is over, and see that the thread gets on."""
         self._timer = None
         self._drop_late()
-        batch = self._desk.running
-        seconds = self._watchdog.look(time.monotonic(), Progress(batch.number, batch.key, batch.steps) if batch else None)
+        seconds = self._watchdog.look(time.monotonic(), self._progress())
         if seconds is not None:
             words = f"no progress for {seconds:.0f} s: the model hangs"
             self.lost(FatalEngineError(ExitReason.ENGINE_FAILED, words))
         elif self._turns:
             self._look_later()
+
+    def _progress(self) -> Progress | None:
+        batch = self._desk.running
+        if batch is not None:
+            return Progress(batch.number, batch.key, batch.steps)
+        return _NO_BATCH if self._turns else None

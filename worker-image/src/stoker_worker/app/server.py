@@ -17,11 +17,12 @@ from stoker_contracts.pipelines import FACTS
 from stoker_contracts.worker import HardwareInfo, Health, Version
 from stoker_worker.app.answers import Answers, failure, json_answer
 from stoker_worker.app.bodies import BadRequestError
+from stoker_worker.app.connections import break_off
 from stoker_worker.app.error_report import report
 from stoker_worker.app.limits import job_limits
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.requests import problems, read_task
-from stoker_worker.app.scheduler import NotTakenError, Scheduler
+from stoker_worker.app.scheduler import EngineLostError, NotTakenError, Scheduler
 from stoker_worker.app.settings import Settings
 from stoker_worker.domain.line import Refusal
 from stoker_worker.encoding.decoders import Decoders, DecodersError
@@ -54,9 +55,12 @@ class JobRoute:
         self._reading = 0
 
     async def __call__(self, request: Request) -> Response:
-        """Answer with the result or, always as JSON, with what went wrong."""
+        """Answer with the result or, always as JSON, with what went wrong. The engine's loss is not told but felt."""
         try:
             outcome, response = await self._answered(request)
+        except EngineLostError:
+            break_off(request.scope)
+            outcome, response = "failed", Response(status_code=500)
         except Exception as error:  # noqa: BLE001 - every failure must reach the caller as JSON
             outcome, response = _failed(error)
         self._metrics.jobs.labels(outcome).inc()
