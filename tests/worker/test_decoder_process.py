@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -93,6 +96,46 @@ async def test_a_decoder_that_an_earlier_picture_harmed_costs_the_next_caller_no
         os.kill(ours.pids[0], signal.SIGKILL)
 
         assert (await ours.decode(file())).size == (64, 48)
+
+
+async def test_a_decoder_that_died_before_its_first_picture_costs_nobody_anything() -> None:
+    async with those() as ours:
+        await ours.start()
+        (decoder,) = ours._all
+        await until(lambda: select.select([decoder._channel], [], [], 0)[0])
+        os.kill(decoder.pid, signal.SIGKILL)
+        await until(lambda: not _alive(decoder.pid))
+
+        assert (await ours.decode(file())).size == (64, 48)
+
+
+async def test_decoders_that_hear_nothing_are_given_up_in_words() -> None:
+    deaf = "import socket; own = socket.socket(fileno=0); own.shutdown(socket.SHUT_RD); own.send(b'R'); own.detach()"
+    ours = Decoders((sys.executable, "-c", deaf), count=1)
+    with contextlib.closing(ours), pytest.raises(DecodersError, match="again and again"):
+        await ours.decode(file())
+
+
+async def test_a_decoder_that_cannot_be_started_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socketpair", full)
+    before = _memories()
+    async with those() as ours:
+        with pytest.raises(DecodersError, match="cannot be started"):
+            await ours.decode(file())
+
+    assert _memories() == before
+
+
+def _memories() -> int:
+    """How many memories for pictures this process holds."""
+    links = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(str(each.readlink()))
+    return sum("memfd:picture" in link for link in links)
 
 
 async def test_who_makes_a_decoder_hang_is_refused_in_time_and_the_other_goes_on() -> None:

@@ -27,6 +27,7 @@ MAX_SECONDS = 20.0
 """That a picture may take. 16 million pixels take about a second on a core of their own."""
 _START_SECONDS = 60.0
 _MAX_WORDS = 1024
+_BROKE = "the image cannot be decoded: a decoder broke on it"
 _NOT_AGREED = "the decoder does not keep to what was agreed"
 _PROGRAM = (sys.executable, "-P", "-m", "stoker_worker.encoding.decoder_process")
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
@@ -57,15 +58,15 @@ class _Decoder:
         self._ready = False
         self._served = False
         self.lost = False
-        self._memory = os.memfd_create("picture")
-        self._lend_memory()
-        self._channel, theirs = socket.socketpair()
-        with theirs:
-            try:
+        with contextlib.ExitStack() as undo:
+            self._memory = os.memfd_create("picture")
+            undo.callback(os.close, self._memory)
+            self._lend_memory()
+            self._channel, theirs = socket.socketpair()
+            undo.enter_context(self._channel)
+            with theirs:
                 self._process = _started([*program, str(self._memory)], theirs, self._memory)
-            except OSError:
-                self._put_down()
-                raise
+            undo.pop_all()
 
     @property
     def pid(self) -> int:
@@ -77,13 +78,16 @@ class _Decoder:
         blameless, self._served, self.lost = self._served, True, True
         self._wait_until_ready()
         try:
-            picture = self._decoded(data, time.monotonic() + self._seconds)
+            self._send(data)
+        except OSError:
+            raise _LostError(_BROKE, blameless=True) from None
+        try:
+            picture = self._answered(time.monotonic() + self._seconds)
         except TimeoutError:
             message = f"the image takes longer than {self._seconds:g} s to decode"
             raise _LostError(message, blameless=False) from None
         except OSError:
-            message = "the image cannot be decoded: a decoder broke on it"
-            raise _LostError(message, blameless=blameless) from None
+            raise _LostError(_BROKE, blameless=blameless) from None
         self.lost = False
         if isinstance(picture, UploadError):
             raise picture
@@ -97,9 +101,6 @@ class _Decoder:
     def end(self) -> None:
         """Stop the process and give back what it was spoken to with."""
         self.kill()
-        self._put_down()
-
-    def _put_down(self) -> None:
         self._channel.close()
         os.close(self._memory)
 
@@ -112,9 +113,11 @@ class _Decoder:
             message = "the process that decodes pictures does not start"
             raise DecodersError(message) from None
 
-    def _decoded(self, data: bytes, deadline: float) -> Image.Image | UploadError:
+    def _send(self, data: bytes) -> None:
         os.pwrite(self._memory, data, 0)
         self._channel.sendall(LENGTH.pack(len(data)))
+
+    def _answered(self, deadline: float) -> Image.Image | UploadError:
         kind, first, second = ANSWER.unpack(self._heard(ANSWER.size, deadline))
         if kind == Answer.PICTURE and first * second <= MAX_UPLOAD_PIXELS:
             return Image.frombuffer("RGB", (first, second), self._read(first * second * 3), "raw", "RGB", 0, 1)
@@ -168,7 +171,7 @@ class Decoders:
         self._threads = ThreadPoolExecutor(count, "decoder")
 
     async def decode(self, data: bytes) -> Image.Image:
-        """An upright RGB picture of an uploaded file. Raises UploadError, and DecodersError when no process can be started."""
+        """An upright RGB picture of an uploaded file. Raises UploadError, and DecodersError when no process does it."""
         check_bytes(data)
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, data)
 
@@ -210,16 +213,19 @@ class Decoders:
             raise DecodersError(message) from None
 
     def _decode(self, data: bytes) -> Image.Image:
-        self._start()
-        decoder = self._idle.get()
-        try:
-            return decoder.decode(data)
-        except _LostError as lost:
-            if not lost.blameless:
-                raise UploadError(str(lost)) from None
-        finally:
-            self._give_back(decoder)
-        return self._decode(data)
+        """Each decoder that stood there may be harmed; one more is new."""
+        for _ in range(self._count + 1):
+            self._start()
+            decoder = self._idle.get()
+            try:
+                return decoder.decode(data)
+            except _LostError as lost:
+                if not lost.blameless:
+                    raise UploadError(str(lost)) from None
+            finally:
+                self._give_back(decoder)
+        message = "the processes that decode pictures break again and again"
+        raise DecodersError(message)
 
     def _give_back(self, decoder: _Decoder) -> None:
         """For the next picture; a lost one is replaced, so that the next one finds it started."""
