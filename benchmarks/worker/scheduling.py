@@ -52,7 +52,7 @@ class Card(StubEngine):
 
     def step_seconds(self, rows: Sequence[Row]) -> float:
         """Seconds of a step, by the size of its pictures."""
-        share = next(kind.share for kind in KINDS if kind.side == getattr(rows[0].job, "width", 0)) if rows else 0.0
+        share = next(kind.share for kind in KINDS if kind.side == rows[0].size[0]) if rows else 0.0
         return STEP_SECONDS * (1 + share * (len(rows) - 1))
 
 

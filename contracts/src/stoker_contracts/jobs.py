@@ -5,12 +5,12 @@ an explicit null is refused, as there. Limits that hold for every model stand in
 model (pixels, divisibility, step ceiling) are a :class:`JobLimits`.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stoker_contracts.names import MAX_MODEL_ID
-from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_contracts.results import OutputFormat
 from stoker_contracts.uploads import MIN_SIDE
 
@@ -30,10 +30,22 @@ class Job(BaseModel):
     """What all jobs have."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    pipeline: ClassVar[Pipeline]
 
     model_id: str = Field(default="", max_length=MAX_MODEL_ID)
     safety_check: bool = True
     seed: Seed | None = Field(default=None, description="Absent: a random one, told in the answer.")
+    num_inference_steps: Steps
+
+    @property
+    def rows(self) -> int:
+        """How many pictures, or videos, it asks for."""
+        return 1
+
+    @property
+    def share(self) -> float:
+        """How much of its steps is made, more than 0 and at most 1."""
+        return 1.0
 
     @field_validator("seed", mode="before")
     @classmethod
@@ -52,6 +64,11 @@ class PromptedJob(Job):
     guidance_scale: Guidance = 7.5
     num_images_per_prompt: Images = 1
 
+    @property
+    def rows(self) -> int:
+        """One picture after the other."""
+        return self.num_images_per_prompt
+
     @field_validator("prompt", "negative_prompt")
     @classmethod
     def _bounded_bytes(cls, value: str) -> str:
@@ -64,36 +81,43 @@ class PromptedJob(Job):
 class TextToImage(PromptedJob):
     """`POST /text-to-image`, JSON."""
 
+    pipeline = Pipeline.TEXT_TO_IMAGE
+
     height: Side = 576
     width: Side = 1024
-    num_inference_steps: Steps = 50
+    num_inference_steps: Steps = FACTS[Pipeline.TEXT_TO_IMAGE].default_steps
 
 
 class ImageToImage(PromptedJob):
     """`POST /image-to-image`, multipart, beside the file part `image`. The result has the image's size."""
 
-    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
+    pipeline = Pipeline.IMAGE_TO_IMAGE
+
+    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = FACTS[Pipeline.IMAGE_TO_IMAGE].default_strength
     image_guidance_scale: Guidance = 1.5
-    num_inference_steps: Steps = 100
+    num_inference_steps: Steps = FACTS[Pipeline.IMAGE_TO_IMAGE].default_steps
+
+    @property
+    def share(self) -> float:
+        """What is left of the picture is not made."""
+        return self.strength
 
 
 class ImageToVideo(Job):
     """`POST /image-to-video`, multipart, beside the file part `image`."""
+
+    pipeline = Pipeline.IMAGE_TO_VIDEO
 
     height: Side = 576
     width: Side = 1024
     fps: Annotated[int, Field(ge=1, le=60)] = 6
     motion_bucket_id: Annotated[int, Field(ge=1, le=255)] = 127
     noise_aug_strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.02
-    num_inference_steps: Steps = 25
+    num_inference_steps: Steps = FACTS[Pipeline.IMAGE_TO_VIDEO].default_steps
     output_format: OutputFormat = "frames"
 
 
-REQUESTS: dict[Pipeline, type[Job]] = {
-    Pipeline.TEXT_TO_IMAGE: TextToImage,
-    Pipeline.IMAGE_TO_IMAGE: ImageToImage,
-    Pipeline.IMAGE_TO_VIDEO: ImageToVideo,
-}
+REQUESTS: dict[Pipeline, type[Job]] = {request.pipeline: request for request in (TextToImage, ImageToImage, ImageToVideo)}
 """The request of each pipeline."""
 
 
@@ -116,7 +140,7 @@ class JobLimits(BaseModel):
         return self._refuse_steps(job) or self._refuse_size(width, height) or self._refuse_images(job, width * height)
 
     def _refuse_steps(self, job: Job) -> str | None:
-        steps = getattr(job, "num_inference_steps", 0)
+        steps = job.num_inference_steps
         if steps > self.max_steps:
             return f"num_inference_steps is {steps}; this model takes at most {self.max_steps}"
         if not isinstance(job, ImageToImage):
@@ -133,11 +157,10 @@ class JobLimits(BaseModel):
         return None
 
     def _refuse_images(self, job: Job, pixels: int) -> str | None:
-        images = getattr(job, "num_images_per_prompt", 1)
-        if images > self.max_images:
-            return f"num_images_per_prompt is {images}; this model takes at most {self.max_images}"
-        if pixels * images > self.max_pixels:
-            return f"{images} × {pixels} pixels are asked for; this model takes at most {self.max_pixels} in all"
+        if job.rows > self.max_images:
+            return f"num_images_per_prompt is {job.rows}; this model takes at most {self.max_images}"
+        if pixels * job.rows > self.max_pixels:
+            return f"{job.rows} × {pixels} pixels are asked for; this model takes at most {self.max_pixels} in all"
         return None
 
 

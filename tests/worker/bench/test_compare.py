@@ -125,7 +125,7 @@ def test_noise_is_never_worse() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"fields": {"width": 128, "height": 64}}, ["jobs fields width: 64 → 128", "jobs fields num_inference_steps: 1 → none"]),
+        ({"fields": {"width": 128, "height": 64}}, ["jobs fields num_inference_steps: 1 → none", "jobs fields width: 64 → 128"]),
         ({"batch_size": 4}, ["batch_size: 1 → 4"]),
         ({"load": Load(runs=10, concurrency=4)}, ["concurrency: 1 → 4"]),
     ],

@@ -4,22 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.pipelines import FACTS, Pipeline
 
-_FRAMES = 25
-"""Frames of a video whose request names none (Stable Video Diffusion XT)."""
-_STEPS = {Pipeline.TEXT_TO_IMAGE: 50, Pipeline.IMAGE_TO_IMAGE: 100, Pipeline.IMAGE_TO_VIDEO: 25}
 _MEGAPIXEL = 1_000_000
 
 
 def declared_cost(pipeline: Pipeline, fields: Mapping[str, Any]) -> float:
     """Steps × megapixels × images × frames. What a request leaves out, or says badly, counts as Livepeer's default."""
-    steps = _number(fields, "num_inference_steps", _STEPS[pipeline])
+    facts = FACTS[pipeline]
+    steps = _number(fields, "num_inference_steps", facts.default_steps)
     pixels = _number(fields, "width", 1024) * _number(fields, "height", 576)
     images = _number(fields, "num_images_per_prompt", 1)
-    frames = _FRAMES if pipeline is Pipeline.IMAGE_TO_VIDEO else 1
-    strength = _number(fields, "strength", 0.8) if pipeline is Pipeline.IMAGE_TO_IMAGE else 1.0
-    return steps * strength * pixels / _MEGAPIXEL * images * frames
+    strength = _number(fields, "strength", facts.default_strength) if pipeline is Pipeline.IMAGE_TO_IMAGE else 1.0
+    return steps * strength * pixels / _MEGAPIXEL * images * facts.frames
 
 
 _MEMORY = 0.9

@@ -35,7 +35,7 @@ class Kind:
     @property
     def rows(self) -> int:
         """Pictures, or videos, that such a job asks for."""
-        return int(getattr(self.job, "num_images_per_prompt", 1))
+        return self.job.rows
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """What a row costs: the units that its request declares, as the orchestrator counts them."""
 
-from stoker_contracts.jobs import ImageToVideo, Job
+from stoker_contracts.jobs import Job
+from stoker_contracts.pipelines import FACTS
 
-FRAMES = 25
-"""Frames of a video, as Stable Video Diffusion XT makes them."""
 _MEGAPIXEL = 1_000_000
 
 
@@ -12,7 +11,6 @@ def row_cost(job: Job, size: tuple[int, int]) -> float:
 
     Where the model's own number of steps is asked for, the request's default stands for it.
     """
-    steps = getattr(job, "num_inference_steps", 0) or type(job).model_fields["num_inference_steps"].default
-    frames = FRAMES if isinstance(job, ImageToVideo) else 1
+    facts = FACTS[job.pipeline]
     width, height = size
-    return float(steps * getattr(job, "strength", 1.0) * width * height / _MEGAPIXEL * frames)
+    return (job.num_inference_steps or facts.default_steps) * job.share * width * height / _MEGAPIXEL * facts.frames

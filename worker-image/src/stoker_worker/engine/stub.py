@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from stoker_contracts.jobs import ImageToVideo, Job
+from stoker_contracts.jobs import ImageToVideo, Job, PromptedJob
 from stoker_contracts.worker import ExitReason, GpuInfo
 from stoker_worker.engine.protocol import (
     BrokenResultError,
@@ -104,7 +104,7 @@ class StubEngine:
     def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
         """Walk through the steps at the scripted pace, leaving out the rows whose callers go."""
         peak = self._need_memory(rows)
-        if any(getattr(row.job, "prompt", None) == self._script.refused_prompt is not None for row in rows):
+        if any(isinstance(row.job, PromptedJob) and row.job.prompt == self._script.refused_prompt for row in rows):
             message = "the script says that the model does not take this prompt"
             raise RefusedError(message)
         gone: frozenset[int] = frozenset()
@@ -168,7 +168,7 @@ def _crash() -> None:
 
 
 def _steps(row: Row) -> int:
-    return max(1, getattr(row.job, "num_inference_steps", 1))
+    return max(1, row.job.num_inference_steps)
 
 
 def _made(row: Row) -> Made:
@@ -179,7 +179,8 @@ def _made(row: Row) -> Made:
 
 def _picture(job: Job, seed: int, width: int, height: int) -> Pixels:
     """Soft stripes whose colours come from a digest, so that any difference of input shows."""
-    digest = hashlib.sha256(f"{getattr(job, 'prompt', '')}\n{seed}".encode()).digest()
+    prompt = job.prompt if isinstance(job, PromptedJob) else ""
+    digest = hashlib.sha256(f"{prompt}\n{seed}".encode()).digest()
     across = np.linspace(0, 255, width, dtype=np.float32)[None, :, None]
     down = np.linspace(0, 255, height, dtype=np.float32)[:, None, None]
     tint = np.frombuffer(digest[:6], dtype=np.uint8).astype(np.float32).reshape(2, 3) / 255

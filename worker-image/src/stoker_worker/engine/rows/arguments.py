@@ -49,9 +49,7 @@ def _given(row: Row, family: Family) -> dict[str, Any]:
 
 def _steps(job: Job, family: Family) -> int:
     """The steps asked for; where that is 0 the family's own, and enough for one to be left by the strength."""
-    asked = int(getattr(job, "num_inference_steps", 0))
-    if asked > 0:
-        return asked
-    strength = float(getattr(job, "strength", 1.0))
-    enough = math.ceil(1 / strength)
-    return max(family.default_steps, enough if int(enough * strength) else enough + 1)
+    if job.num_inference_steps > 0:
+        return job.num_inference_steps
+    enough = math.ceil(1 / job.share)
+    return max(family.default_steps, enough if int(enough * job.share) else enough + 1)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from stoker_contracts.jobs import PromptedJob
 from stoker_worker.engine.families import Family
 from stoker_worker.engine.protocol import Row
 
@@ -23,6 +24,6 @@ def tell_cuts(pipe: Any, family: Family, rows: Sequence[Row]) -> None:
     if family.prompt_tokens is None or reader is None:
         return
     limit = min(family.prompt_tokens, reader.model_max_length)
-    for prompt in {getattr(row.job, "prompt", "") for row in rows}:
+    for prompt in {row.job.prompt for row in rows if isinstance(row.job, PromptedJob)}:
         if len(prompt.encode(errors="replace")) + _MARKS > limit and (tokens := len(reader(prompt).input_ids)) > limit:
             log.info("a prompt of %d tokens is cut to %d", tokens, limit)
