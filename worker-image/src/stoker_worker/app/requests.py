@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from stoker_contracts.jobs import MAX_SEED, REQUESTS, ImageToImage, Job, JobLimits
+from stoker_contracts.jobs import MAX_SEED, REQUESTS, ImageToImage, Job, JobLimits, PromptedJob
 from stoker_contracts.names import HEADER_OUTPUT_FORMAT, HEADER_TIMEOUT
 from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_contracts.uploads import MAX_UPLOAD_BYTES
@@ -35,7 +35,7 @@ async def read_task(request: Request, settings: Settings, limits: JobLimits, dec
         fields.setdefault("output_format", request.headers[HEADER_OUTPUT_FORMAT])
     job = REQUESTS[pipeline].model_validate(fields)
     _check_model(job, settings.model_id)
-    if getattr(job, "prompt", "-") == "":
+    if isinstance(job, PromptedJob) and not job.prompt:
         message = "Prompt must be provided."
         raise BadRequestError(message)
     try:
@@ -46,7 +46,7 @@ async def read_task(request: Request, settings: Settings, limits: JobLimits, dec
     refusal = limits.refusal(job, size)
     if refusal is not None:
         raise BadRequestError(refusal)
-    return Task(job, job.seed if job.seed is not None else secrets.randbelow(MAX_SEED - 16), image, deadline)
+    return Task(job, job.seed if job.seed is not None else secrets.randbelow(MAX_SEED + 1), image, deadline)
 
 
 def _deadline(given: str | None, now: float) -> float | None:

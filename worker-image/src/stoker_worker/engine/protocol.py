@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from stoker_contracts.jobs import ImageToVideo, Job, TextToImage
+from stoker_contracts.jobs import MAX_SEED, ImageToVideo, Job, TextToImage
 from stoker_contracts.uploads import MIN_SIDE
 from stoker_contracts.worker import ExitReason, GpuInfo
 
@@ -58,9 +58,11 @@ class Task:
     deadline: float | None = None
 
     def rows(self) -> list["Row"]:
-        """What is to be made: a video, or pictures with the seeds seed, seed + 1, ... as Livepeer's runner has it."""
-        count = getattr(self.job, "num_images_per_prompt", 1)
-        return [Row(self.job, self.seed + index, self.image) for index in range(count)]
+        """What is to be made: a video, or pictures with the seeds seed, seed + 1, ... as Livepeer's runner has it.
+
+        Behind the largest seed comes 0, so that a job may ask for each of them again.
+        """
+        return [Row(self.job, (self.seed + index) % (MAX_SEED + 1), self.image) for index in range(self.job.rows)]
 
 
 @dataclass(frozen=True, slots=True)
