@@ -1,10 +1,13 @@
-"""Settings of a worker that are refused at its start."""
+"""What a worker is told by its environment, and what it refuses at its start."""
 
 from pathlib import Path
 
 import pytest
 
+from stoker_contracts.pipelines import Pipeline
+from stoker_contracts.worker import Variable
 from stoker_worker.app.process import main
+from stoker_worker.app.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,14 @@ def test_a_bad_setting_ends_the_start_with_the_name_of_its_variable(
 
     assert main() == 2
     assert message.read_text().startswith(f"SettingsInvalid: {variable}")
+
+
+def test_every_setting_is_a_variable_that_others_know_by_name_and_every_variable_is_a_setting() -> None:
+    assert {name.upper() for name in Settings.model_fields} == set(Variable)
+
+
+def test_the_version_is_told_by_the_image_and_by_no_variable_that_may_mean_another_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERSION", "of something else")
+    monkeypatch.setenv(Variable.STOKER_VERSION, "1.2.3")
+
+    assert Settings(pipeline=Pipeline.TEXT_TO_IMAGE, model_id="m").stoker_version == "1.2.3"

@@ -5,13 +5,12 @@ an explicit null is refused, as there. Limits that hold for every model stand in
 model (pixels, divisibility, step ceiling) are a :class:`JobLimits`.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stoker_contracts.names import MAX_MODEL_ID
 from stoker_contracts.pipelines import FACTS, Pipeline
-from stoker_contracts.results import OutputFormat
 from stoker_contracts.uploads import MIN_SIDE
 
 MAX_PROMPT_BYTES = 8192
@@ -24,6 +23,8 @@ Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 Steps = Annotated[int, Field(ge=0, le=500, description="Denoising steps; 0 asks for the model's own default.")]
 Guidance = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
 Images = Annotated[int, Field(ge=1, le=16)]
+OutputFormat = Literal["frames", "mp4"]
+"""How a video is returned: `frames` (Livepeer's runner) or one `mp4` in `images`."""
 
 
 class Job(BaseModel):

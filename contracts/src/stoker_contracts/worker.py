@@ -31,6 +31,8 @@ class Variable(StrEnum):
     """After how long without a job the weights leave the device; 0: never."""
     HOST = "HOST"
     PORT = "PORT"
+    BODY_STALL_SECONDS = "BODY_STALL_SECONDS"
+    """How long a body may bring no byte."""
     DRAIN_SECONDS = "DRAIN_SECONDS"
     """How long jobs in flight may go on after SIGTERM."""
     DEVICE = "DEVICE"
@@ -48,6 +50,12 @@ class Variable(StrEnum):
     STUB_SCRIPT = "STUB_SCRIPT"
     """JSON: how the stub engine behaves."""
     LOG_LEVEL = "LOG_LEVEL"
+    STOKER_VERSION = "STOKER_VERSION"
+    """What ``/version`` says; the image sets it."""
+    WORKER_MAX_STEPS = "WORKER_MAX_STEPS"
+    WORKER_MAX_PIXELS = "WORKER_MAX_PIXELS"
+    """Of all images of a job together."""
+    WORKER_MAX_IMAGES = "WORKER_MAX_IMAGES"
 
 
 class ExitReason(StrEnum):

@@ -142,7 +142,7 @@ async def _hang_up(request: Request) -> None:
 
 def create_app(settings: Settings, engine: Engine, scheduler: Scheduler, metrics: Metrics, decoders: Decoders) -> FastAPI:
     """The application; its scheduler must have been started."""
-    app = FastAPI(title="Stoker worker", version=settings.version, redirect_slashes=False)
+    app = FastAPI(title="Stoker worker", version=settings.stoker_version, redirect_slashes=False)
     route = FACTS[settings.pipeline].route
     job_route = JobRoute(settings, engine, scheduler, metrics, decoders)
     for path in (route, f"{route}/"):
@@ -185,7 +185,7 @@ def _add_service_routes(app: FastAPI, settings: Settings, engine: Engine, schedu
 
     @app.get("/version")
     async def version() -> Response:
-        return json_answer(Version(**names, version=settings.version, start_seconds=metrics.started).model_dump())
+        return json_answer(Version(**names, version=settings.stoker_version, start_seconds=metrics.started).model_dump())
 
     @app.get("/hardware/info")
     async def hardware_info() -> Response:

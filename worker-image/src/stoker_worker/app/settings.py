@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="From which level on lines are logged."
     )
-    version: str = Field(default="0.1.0", description="What /version says.")
+    stoker_version: str = Field(default="0.1.0", description="What /version says; the image sets it.")
     worker_max_steps: int = Field(default=200, ge=1, description="Denoising steps a job may ask for.")
     worker_max_pixels: int = Field(default=2048 * 2048, ge=64, description="Pixels of all images of a job together.")
     worker_max_images: int = Field(default=8, ge=1, description="Images of one job.")
