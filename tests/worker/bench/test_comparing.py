@@ -48,6 +48,13 @@ def test_a_script_learns_from_the_exit_code_whether_it_became_worse(files: tuple
     assert slower.stderr == "Worse than 1.1 times: mean, p50, p95, rate.\n"
 
 
+def test_a_run_that_did_nothing_is_worse_than_any_and_may_still_be_looked_at(files: tuple[str, str, str], tmp_path: Path) -> None:
+    (nothing := tmp_path / "nothing.json").write_text(result([]).model_dump_json())
+    judged, shown = call(files[0], str(nothing), "--fail-above", "1.1"), call(files[0], str(nothing))
+
+    assert (judged.exit_code, judged.stderr, shown.exit_code) == (1, "SECOND did no job.\n", 0)
+
+
 def test_a_figure_that_was_measured_once_counts_where_it_is_asked_for_by_name(tmp_path: Path) -> None:
     for name, loaded in (("a", 1.0), ("b", 3.0)):
         (tmp_path / name).write_text(result([0.1] * 30, loaded=loaded).model_dump_json())

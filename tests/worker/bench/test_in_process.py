@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stoker_contracts.jobs import JobLimits
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
 from stoker_worker.bench import in_process
@@ -23,6 +24,7 @@ from stoker_worker.engine.protocol import (
     Footprint,
     Outcome,
     OutOfMemoryError,
+    Pixels,
     RefusedError,
     Row,
     StageHook,
@@ -51,7 +53,7 @@ class Watched(StubEngine):
 def run(
     engine: StubEngine, chosen: Options | None = None, pipeline: Pipeline = Pipeline.TEXT_TO_IMAGE, stop: Stop | None = None
 ) -> Result:
-    subject = Subject(pipeline, "org/model", "stub", (), lambda: engine)
+    subject = Subject(pipeline, "org/model", "stub", (), JobLimits(), lambda: engine)
     return measure(subject, chosen or options(), Quiet(), stop or Stop())
 
 
@@ -102,8 +104,9 @@ def test_kinds_of_a_mix_are_run_as_their_weights_say_and_warmed_up_in_turn() -> 
 def test_an_image_job_gets_a_made_picture_of_its_size_or_the_given_one(tmp_path: Path) -> None:
     Image.new("RGB", (48, 24), "red").save(file := tmp_path / "in.png")
     made, given = Watched(), Watched()
-    run(made, options(Load(runs=1), warmup=0), Pipeline.IMAGE_TO_IMAGE)
-    run(given, options(Load(runs=1), warmup=0, image=file), Pipeline.IMAGE_TO_IMAGE)
+    fields = {**SMALL, "num_inference_steps": 4}
+    run(made, options(Load(runs=1), fields=fields, warmup=0), Pipeline.IMAGE_TO_IMAGE)
+    run(given, options(Load(runs=1), fields=fields, warmup=0, image=file), Pipeline.IMAGE_TO_IMAGE)
 
     sizes = [engine.batches[0][0].image for engine in (made, given)]
     assert [image.size for image in sizes if image is not None] == [(64, 64), (48, 24)]
@@ -161,6 +164,30 @@ def test_an_engine_that_is_lost_ends_the_run_and_what_was_measured_is_told() -> 
 def test_a_job_that_the_model_refuses_ends_it_before_anything_is_measured() -> None:
     with pytest.raises(BenchError, match="no such size"):
         run(Watched(lambda _: RefusedError("no such size")))
+
+
+@pytest.mark.parametrize(("pipeline", "called"), [("text-to-image", "odd: "), ("image-to-image", "odd: "), ("image-to-video", "")])
+def test_a_job_that_a_worker_would_refuse_ends_it_in_words_before_the_load(pipeline: str, called: str) -> None:
+    odd = {"name": "odd", "width": 64, "height": 65}
+    chosen = options(fields={}, mix=[{"name": "good"}, odd] if called else [odd])
+    with pytest.raises(BenchError) as error:
+        run(Watched(load_error="it was loaded"), chosen, Pipeline(pipeline))
+    assert error.value.message == f"{called}width and height must be divisible by 8; 64×65 is not"
+
+
+def test_a_picture_that_cannot_be_encoded_is_a_failure_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = iter([OSError("no encoder")])
+
+    def encode(_: Pixels) -> bytes:
+        for error in broken:
+            raise error
+        return b""
+
+    monkeypatch.setattr(in_process, "encode_png", encode)
+    found = run(Watched(), options(Load(runs=3), warmup=0))
+
+    assert (found.figures.counts.done, found.figures.counts.failed) == (2, 1)
+    assert [(each.kind, each.example) for each in found.figures.errors] == [("OSError", "no encoder")]
 
 
 def test_missing_weights_are_told_in_one_sentence() -> None:

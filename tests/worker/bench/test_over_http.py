@@ -1,6 +1,7 @@
 """A worker or an orchestrator behind a URL."""
 
 import asyncio
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from stoker_contracts.worker import GpuInfo, HardwareInfo
 from stoker_worker.bench import over_http
 from stoker_worker.bench.document import Result
 from stoker_worker.bench.failure import BenchError
+from stoker_worker.bench.jobs import PICTURE_SIDE
 from stoker_worker.bench.options import Options
 from stoker_worker.bench.over_http import Server, measure
 from stoker_worker.bench.plan import Load
@@ -34,6 +36,19 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StubWorkers]:
     made = StubWorkers(tmp_path_factory.mktemp("workers"))
     yield made
     made.close()
+
+
+class Recording(httpx2.AsyncHTTPTransport):
+    """The network, and the bodies of the jobs that went over it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[bytes] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            self.jobs.append(await request.aread())
+        return await super().handle_async_request(request)
 
 
 async def run(server: Server, chosen: Options | None = None, pipeline: Pipeline | None = None, of: str | None = None) -> Result:
@@ -68,11 +83,13 @@ async def test_frames_of_a_video_are_counted_in_either_form(form: str, workers: 
 async def test_an_image_job_carries_a_made_picture_or_the_given_one(tmp_path: Path, workers: StubWorkers) -> None:
     Image.new("RGB", (48, 24), "red").save(file := tmp_path / "in.png")
     fields = {"num_inference_steps": 4}
-    server = Server(workers.url(I2I))
-    made = await run(server, options(Load(runs=2), fields=fields))
-    given = await run(server, options(Load(runs=2), fields=fields, image=file))
+    made, given = Recording(), Recording()
+    await run(Server(workers.url(I2I), transport=made), options(Load(runs=1), warmup=0, fields=fields))
+    await run(Server(workers.url(I2I), transport=given), options(Load(runs=1), warmup=0, fields=fields, image=file))
 
-    assert made.figures.counts.done == given.figures.counts.done == 2
+    (drawn,), (sent,) = made.jobs, given.jobs
+    assert Image.open(io.BytesIO(drawn[drawn.index(b"\x89PNG") :])).size == (PICTURE_SIDE, PICTURE_SIDE)
+    assert file.read_bytes() in sent
 
 
 async def test_a_picture_that_workers_refuse_is_refused_before_anything_is_sent(tmp_path: Path, workers: StubWorkers) -> None:

@@ -120,7 +120,7 @@ def test_times_have_the_digits_that_count(value: float, words: str) -> None:
 
 
 def test_counts_and_sizes_are_said_as_people_say_them() -> None:
-    assert (some(1, "job"), some(2, "jobs"[:-1]), size(3 * 2**20), size(3 * 2**30)) == ("1 job", "2 jobs", "3 MiB", "3.00 GiB")
+    assert (some(1, "job"), some(2, "job"), size(3 * 2**20), size(3 * 2**30)) == ("1 job", "2 jobs", "3 MiB", "3.00 GiB")
     assert number(1234.5) == "1234"
 
 

@@ -63,7 +63,7 @@ def compare(first: Path, second: Path, fail_above: float | None, chosen: tuple[s
 
     Chance here is what varies within a run. Another hour or another host varies more: run both in turns, and more than once.
 
-    The command ends with 0; with 1 for --fail-above; with 2 and a sentence where a file is no result.
+    The command ends with 0; with 1 for --fail-above, also where SECOND did no job; with 2 and a sentence where a file is no result.
     """  # noqa: D301 - click's mark for text that it must not wrap
     one, two = read_result(first), read_result(second)
     found, apart = compared(one, two), differences(one, two)
@@ -71,6 +71,9 @@ def compare(first: Path, second: Path, fail_above: float | None, chosen: tuple[s
         write_json(Comparison(measures=tuple(found), differences=tuple(apart)), place)
     if place != "-":
         show(_shown(found, apart, two))
+    if fail_above is not None and not two.figures.counts.done:
+        click.echo("SECOND did no job.", err=True)
+        sys.exit(EXIT_WORSE)
     judged = {Measure(each) for each in chosen} or set(Measure) - {Measure.LOAD, Measure.MEMORY}
     worse = [each for each in found if fail_above is not None and each.measure in judged and _exceeds(each, fail_above)]
     if worse:

@@ -18,8 +18,8 @@ Answer = TypeVar("Answer")
 class Run(Generic[Answer]):
     """One measurement. `send` brings a job's answer, and `judge` says what it is worth, after the clock was looked at.
 
-    Neither may raise, but for `send` when it is cancelled. `heard` is told of each sample. Setting `stop` ends the run
-    at once.
+    What `send` raises ends the run and comes out of `drive`; a failure of one job is an answer. `heard` is told of each
+    sample. Setting `stop` ends the run at once.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Run(Generic[Answer]):
         """Jobs under way when the run was stopped."""
 
     async def drive(self, jobs: Iterator[Planned], load: Load) -> None:
-        """Send `jobs` until the last is answered, or until `stop` is set."""
+        """Send `jobs` until the last is answered, or until `stop` is set. Raises what `send` raises."""
         self._start = self._clock()
         if self._stop.is_set():
             return

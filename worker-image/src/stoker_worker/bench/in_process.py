@@ -4,13 +4,14 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from PIL.Image import Image
 
+from stoker_contracts.jobs import ImageToImage, ImageToVideo, JobLimits
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.bench.document import ModelLoad, Result, Target, WarmUp
 from stoker_worker.bench.facts import processor, tool_version, versions
@@ -48,12 +49,13 @@ _TORCH = {"torch", "diffusers", "transformers", "accelerate", "safetensors"}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The model that is measured. `make` makes its engine; `engine` is its name."""
+    """The model that is measured, and what a worker with it takes. `make` makes its engine; `engine` is its name."""
 
     pipeline: Pipeline
     model_id: str
     engine: str
     switches: tuple[str, ...]
+    limits: JobLimits
     make: Callable[[], Engine]
 
 
@@ -111,17 +113,17 @@ class Bench:
         began = time.monotonic()
         try:
             made = self._engine.run(self._rows(job), self._stop).rows
+            inferred = time.monotonic()
+            pictures = [each for each in made if not isinstance(each, EngineError)]
+            for each in pictures:
+                _encode(job.kind, each)
         except CancelledError:
             raise
         except FatalEngineError as error:
             self.lost = error
             return Reply(failure=Failure(f"lost engine: {error.reason}", str(error)))
-        except Exception as error:  # noqa: BLE001 - whatever a model raises is what is counted
+        except Exception as error:  # noqa: BLE001 - whatever a model or an encoder raises is what is counted
             return Reply(failure=_failure(error))
-        inferred = time.monotonic()
-        pictures = [each for each in made if not isinstance(each, EngineError)]
-        for each in pictures:
-            _encode(job.kind, each)
         stages = {"inference": inferred - began, "encode": time.monotonic() - inferred}
         failed = next((each for each in made if isinstance(each, EngineError)), None)
         return Reply(sum(map(len, pictures)), None if failed is None else _failure(failed), stages=stages)
@@ -138,6 +140,7 @@ def measure(subject: Subject, options: Options, view: View, stop: Stop) -> Resul
     except MixError as error:
         raise BenchError(str(error)) from None
     images = {kind.name: picture(kind.size, options.image) for kind in kinds} if takes_image(subject.pipeline) else {}
+    _check(subject.limits, kinds, images)
     engine = subject.make()
     view.say(f"loading {subject.model_id} for {subject.pipeline}")
     load = _load(engine)
@@ -159,6 +162,15 @@ def measure(subject: Subject, options: Options, view: View, stop: Stop) -> Resul
         warmup=warmup,
         figures=figures(samples, abandoned),
     )
+
+
+def _check(limits: JobLimits, kinds: Sequence[Kind], images: Mapping[str, Image]) -> None:
+    """Raises BenchError for a job that a worker would refuse."""
+    for kind in kinds:
+        refusal = limits.refusal(kind.job, images[kind.name].size if isinstance(kind.job, ImageToImage) else None)
+        if refusal is not None:
+            message = f"{kind.name}: {refusal}" if len(kinds) > 1 else refusal
+            raise BenchError(message)
 
 
 def _load(engine: Engine) -> ModelLoad:
@@ -225,8 +237,8 @@ def _over(start: float, duration: float | None) -> bool:
 
 def _encode(kind: Kind, pictures: Made) -> None:
     """As the worker does for its callers."""
-    if as_mp4(kind):
-        encode_mp4(pictures, getattr(kind.job, "fps", 1))
+    if isinstance(kind.job, ImageToVideo) and as_mp4(kind):
+        encode_mp4(pictures, kind.job.fps)
         return
     for each in pictures:
         encode_png(each)

@@ -16,6 +16,7 @@ from rich.console import Console
 from stoker_contracts.jobs import MAX_SEED
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.app.engines import engine_of
+from stoker_worker.app.limits import job_limits
 from stoker_worker.app.settings import Settings
 from stoker_worker.bench import in_process, over_http
 from stoker_worker.bench.document import Result
@@ -240,7 +241,9 @@ def _in_process(given: dict[str, Any], options: Options) -> Result:
         message = "--model-id is needed to load a model in this process; --url measures one that is loaded."
         raise click.UsageError(message)
     settings = _settings(given, pipeline, model_id)
-    subject = in_process.Subject(pipeline, model_id, given["engine"], tuple(sorted(settings.switches)), lambda: engine_of(settings))
+    subject = in_process.Subject(
+        pipeline, model_id, given["engine"], tuple(sorted(settings.switches)), job_limits(settings), lambda: engine_of(settings)
+    )
     return in_process.measure(subject, options, view(Console(stderr=True, highlight=False)), in_process.Stop())
 
 
