@@ -187,6 +187,26 @@ def test_a_job_that_is_too_large_leaves_the_others_as_they_were(models: Path) ->
     assert held < budget
 
 
+@pytest.mark.parametrize(("family", "call"), [("sdxl", "decode"), ("svd", "encode")])
+@pytest.mark.parametrize("switches", [(), ("no-graphs",)], ids=["graphs", "no graphs"])
+def test_a_vae_that_runs_out_of_memory_makes_the_next_picture_as_ever(
+    models: Path, monkeypatch: pytest.MonkeyPatch, family: str, call: str, switches: tuple[str, ...]
+) -> None:
+    pipeline = tiny.FAMILIES[family][0]
+    engine = loaded(models, family, pipeline, *switches)
+    for _ in range(3):
+        before = run(engine, rows(pipeline, 1))
+
+    with monkeypatch.context() as while_full:
+        while_full.setattr(engine._ready.pipe.vae, call, lambda *_, **__: torch.empty(2**50, device="cuda"))
+        with pytest.raises(OutOfMemoryError):
+            engine.run(rows(pipeline, 1), Unheard())
+
+    for _ in range(3):
+        assert apart(run(engine, rows(pipeline, 1)), before) == 0
+    assert {parameter.dtype for parameter in engine._ready.pipe.vae.parameters()} == {torch.float16}
+
+
 def test_a_parked_model_leaves_the_card_and_comes_back_the_same(models: Path) -> None:
     engine = loaded(models, "sdxl", T2I)
     for _ in range(3):

@@ -17,7 +17,7 @@ from stoker_worker.engine.speed.compile_cache import CompileCache, NoStore
 from stoker_worker.engine.speed.compiling import Compiled, Store, prepare, twin
 from stoker_worker.engine.speed.graphs import Graphs
 from stoker_worker.engine.speed.layout import lay_out_by_pixel
-from stoker_worker.engine.speed.precisions import Precisions
+from stoker_worker.engine.speed.precisions import Formats, Precisions
 from stoker_worker.engine.speed.recording import CudaRecorder, Recorder
 from stoker_worker.engine.speed.settled import settle
 from stoker_worker.engine.start.pipeline import Loaded
@@ -49,6 +49,7 @@ class Speed:
         self._graphs = Graphs(loaded.torch, recorder) if recorder is not None and switches.NO_GRAPHS not in names else None
         self._exclusive = recorder.exclusive if recorder is not None else threading.Lock()
         self._compiled: Compiled | None = None
+        self._formats = [Formats(module) for _, module in _parts(loaded.pipe, ("vae",))]
         self._precisions: list[Precisions] = []
         self._life = contextlib.ExitStack()
 
@@ -71,7 +72,9 @@ class Speed:
             self._record(self._graphs)
 
     def begin(self) -> None:
-        """Before a batch: take code that has been compiled meanwhile, and what a cancelled batch left behind away."""
+        """Before a batch: take code that has been compiled meanwhile, and what a failed or cancelled batch left behind away."""
+        for formats in self._formats:
+            formats.restore()
         if switches.FIRST_BLOCK_CACHE in self._names:
             self._denoiser[1]._reset_stateful_cache()  # noqa: SLF001 - diffusers does so itself, but only where a call ends well
         if self._compiled is not None and self._compiled.adopt() and self._graphs is not None:
