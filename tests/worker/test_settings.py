@@ -61,3 +61,10 @@ def test_the_version_is_told_by_the_image_and_by_no_variable_that_may_mean_anoth
     monkeypatch.setenv(Variable.STOKER_VERSION, "1.2.3")
 
     assert Settings(pipeline=Pipeline.TEXT_TO_IMAGE, model_id="m").stoker_version == "1.2.3"
+
+
+def test_switches_may_have_blanks_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"PIPELINE": "text-to-image", "MODEL_ID": "m", "OPTIMIZATION": "compile, bfloat16"}.items():
+        monkeypatch.setenv(name, text)
+
+    assert Settings().switches == {"compile", "bfloat16"}

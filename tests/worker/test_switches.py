@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ from torch import nn
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.resources.model_deployment import ModelDeploymentSpec
 from stoker_contracts.worker import ExitReason
-from stoker_worker.app.settings import OPTIMIZATIONS
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.faults import translated
 from stoker_worker.engine.protocol import (
@@ -27,7 +27,7 @@ from stoker_worker.engine.protocol import (
     RefusedError,
 )
 from stoker_worker.engine.speed.speed import Speed
-from stoker_worker.engine.speed.switches import SWITCHES, Effect, Place, check, not_exact
+from stoker_worker.engine.speed.switches import SWITCHES, Effect, Place, check, not_exact, parse_switches
 from stoker_worker.engine.start.pipeline import Loaded, Model
 from tests.support.recorder import FakeRecorder
 
@@ -57,11 +57,21 @@ def test_a_resource_can_ask_for_each_switch() -> None:
     assert all(f"'{name}'" in str(schema) for name in SWITCHES)
 
 
-def test_each_switch_has_one_class_and_a_sentence() -> None:
-    assert set(SWITCHES) == OPTIMIZATIONS
-    assert {name for name, switch in SWITCHES.items() if switch.effect is Effect.EXACT} == {"no-graphs"}
-    assert {name for name, switch in SWITCHES.items() if switch.effect is Effect.LOSSY} == {"bfloat16", "first-block-cache"}
-    assert all(switch.words.endswith(".") for switch in SWITCHES.values())
+def test_each_switch_has_the_class_that_the_documentation_tells() -> None:
+    table = (Path(__file__).parents[2] / "docs/concepts/worker-speed.md").read_text()
+
+    assert dict(re.findall(r"^\| `([a-z0-9-]+)` \| (exact|lossless|lossy) \|", table, re.MULTILINE)) == SWITCHES
+    assert {name for name, effect in SWITCHES.items() if effect is Effect.LOSSY} == {"bfloat16", "first-block-cache"}
+
+
+def test_switches_are_read_from_a_list() -> None:
+    assert parse_switches("compile, bfloat16 ,") == {"compile", "bfloat16"}
+    assert parse_switches("") == frozenset()
+
+
+def test_what_is_no_switch_is_named_beside_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"^'turbo', 'warp': no such switch; known: bfloat16, .*, no-graphs$"):
+        parse_switches("warp, compile,turbo")
 
 
 @pytest.mark.parametrize(

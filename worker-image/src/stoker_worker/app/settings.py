@@ -12,10 +12,8 @@ from stoker_contracts.names import MAX_MODEL_ID
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import MAX_CAPACITY
 from stoker_worker.domain.shapes import Shape, parse_shapes
-from stoker_worker.engine.speed.switches import SWITCHES
+from stoker_worker.engine.speed.switches import SWITCHES, parse_switches
 from stoker_worker.engine.stub import StubScript
-
-OPTIMIZATIONS = frozenset(SWITCHES)
 
 
 def _decoded(value: Any) -> Any:
@@ -77,10 +75,7 @@ class Settings(BaseSettings):
     @field_validator("optimization")
     @classmethod
     def _known(cls, value: str) -> str:
-        unknown = {flag for flag in value.split(",") if flag} - OPTIMIZATIONS
-        if unknown:
-            message = f"unknown switches; known: {', '.join(sorted(OPTIMIZATIONS))}"
-            raise ValueError(message)
+        parse_switches(value)
         return value
 
     @field_validator("warm_shapes")
@@ -97,7 +92,7 @@ class Settings(BaseSettings):
     @property
     def switches(self) -> frozenset[str]:
         """The optimization switches that are on."""
-        return frozenset(flag for flag in self.optimization.split(",") if flag)
+        return parse_switches(self.optimization)
 
     @property
     def limits(self) -> JobLimits:

@@ -23,15 +23,6 @@ class Effect(StrEnum):
     """Something is left out or rounded: the picture is another one of about the same quality."""
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """One word of OPTIMIZATION."""
-
-    name: str
-    effect: Effect
-    words: str
-
-
 NO_GRAPHS = "no-graphs"
 CUDNN_ATTENTION = "cudnn-attention"
 CHANNELS_LAST = "channels-last"
@@ -40,25 +31,16 @@ COMPILE = "compile"
 BFLOAT16 = "bfloat16"
 FIRST_BLOCK_CACHE = "first-block-cache"
 
-_TABLE = (
-    Switch(
-        NO_GRAPHS,
-        Effect.EXACT,
-        "Launch kernel by kernel instead of replaying CUDA graphs: slower, with a little less memory.",
-    ),
-    Switch(CUDNN_ATTENTION, Effect.LOSSLESS, "Ask for cuDNN's attention before the others; needs compute capability 9.0 or newer."),
-    Switch(CHANNELS_LAST, Effect.LOSSLESS, "Lay out the weights of convolutions by pixel, as tensor cores read them."),
-    Switch(
-        FUSED_NORMS,
-        Effect.LOSSLESS,
-        "Normalise and activate pictures in one pass, by kernels that use the whole card; lays out as channels-last does.",
-    ),
-    Switch(COMPILE, Effect.LOSSLESS, "Compile the denoiser while jobs run without it; each job size counts from its first job on."),
-    Switch(BFLOAT16, Effect.LOSSY, "Compute in bfloat16: eight bits of precision instead of float16's eleven, and a wider range."),
-    Switch(FIRST_BLOCK_CACHE, Effect.LOSSY, "Skip a step's other blocks where its first hardly changes; only for transformers."),
-)
-SWITCHES = {switch.name: switch for switch in _TABLE}
-"""Every switch by its name."""
+SWITCHES = {
+    NO_GRAPHS: Effect.EXACT,
+    CUDNN_ATTENTION: Effect.LOSSLESS,
+    CHANNELS_LAST: Effect.LOSSLESS,
+    FUSED_NORMS: Effect.LOSSLESS,
+    COMPILE: Effect.LOSSLESS,
+    BFLOAT16: Effect.LOSSY,
+    FIRST_BLOCK_CACHE: Effect.LOSSY,
+}
+"""Every word of OPTIMIZATION, and what it may do (``docs/concepts/worker-speed.md`` tells what each is)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +54,19 @@ class Place:
     """Whether the denoiser has ``enable_cache``: in diffusers 0.42 most transformers have it, UNets and SD3 do not."""
 
 
-def unknown(names: Iterable[str]) -> list[str]:
-    """The names that are no switch, in order."""
-    return sorted(set(names) - SWITCHES.keys())
+def parse_switches(text: str) -> frozenset[str]:
+    """The switches of a comma list such as ``compile, bfloat16``. Raises ValueError in words."""
+    names = frozenset(word.strip() for word in text.split(",") if word.strip())
+    unknown = sorted(names - SWITCHES.keys())
+    if unknown:
+        message = f"{', '.join(repr(name[:40]) for name in unknown)}: no such switch; known: {', '.join(sorted(SWITCHES))}"
+        raise ValueError(message)
+    return names
 
 
 def not_exact(names: Iterable[str]) -> tuple[str, ...]:
     """The switches among `names` that may change a picture, in order."""
-    return tuple(sorted(name for name in names if SWITCHES[name].effect is not Effect.EXACT))
+    return tuple(sorted(name for name in names if SWITCHES[name] is not Effect.EXACT))
 
 
 def check(names: frozenset[str], place: Place) -> None:
