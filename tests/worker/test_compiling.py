@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 import torch
 from torch import nn
 
+from stoker_contracts.pipelines import Pipeline
+from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import Footprint
 from stoker_worker.engine.speed.compile_cache import NoStore
-from stoker_worker.engine.speed.compiling import Compiled, prepare, twin
+from stoker_worker.engine.speed.compiling import AGAIN_AFTER, Compiled, prepare, twin
 from stoker_worker.engine.speed.speed import Speed
-from stoker_worker.engine.start.pipeline import Loaded
+from stoker_worker.engine.start.pipeline import Loaded, Model
 from tests.support.recorder import FakeRecorder
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.torch,
@@ -188,6 +192,67 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_is_told_without_paths(caplog:
     assert not compiled.adopt()
     assert "cannot be compiled" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_what_found_no_memory_is_asked_for_again_some_batches_later(caplog: pytest.LogCaptureFixture) -> None:
+    denoiser, full = Denoiser(), [RuntimeError("CUDA out of memory")]
+
+    def code(*given: Any, **named: Any) -> Any:
+        if full:
+            raise full.pop()
+        return denoiser.forward(*given, **named)
+
+    compiled = Compiled(torch, denoiser.forward, code, NoStore(), contextlib.nullcontext(), later)
+    with torch.inference_mode():
+        compiled(torch.ones(2, 8), torch.tensor(1))
+        compiled.compile_next()
+        asked = []
+        for _ in range(AGAIN_AFTER + 1):
+            assert not compiled.adopt()
+            compiled(torch.ones(2, 8), torch.tensor(1))
+            asked.append(not compiled._asked.empty())
+    compiled.compile_next()
+
+    assert asked == [False] * AGAIN_AFTER + [True]
+    assert compiled.adopt()
+    assert "finds no memory" not in caplog.text, "nobody needs to look at it"
+
+
+class Place:
+    """Where weights are parked."""
+
+    def __init__(self, room: int = 1) -> None:
+        self.room = room
+        self.parked = False
+
+    def park(self) -> bool:
+        self.parked = self.room > 0
+        return self.parked
+
+    def unpark(self) -> None:
+        self.parked = False
+
+
+def test_weights_are_not_parked_while_they_are_compiled_nor_compiled_while_they_are_parked() -> None:
+    denoiser, backend, place = Denoiser(), Backend(), Place()
+    engine = DiffusersEngine(Model(Pipeline.TEXT_TO_IMAGE, "m", Path("/nowhere")))
+    speed = engine._speed = speed_of(denoiser, backend)
+    engine._loaded, engine._place = speed._loaded, place  # type: ignore[assignment]
+    job(denoiser)
+    assert backend.reached.wait(SECONDS)
+    assert not engine.park()
+    assert not place.parked
+    backend.gate.set()
+    wait_for_code(speed)
+
+    eventually(engine.park)
+    assert place.parked
+    assert speed._exclusive.locked()
+    engine.unpark()
+    assert not speed._exclusive.locked()
+    place.room = 0
+    assert not engine.park()
+    assert not speed._exclusive.locked()
 
 
 def later(_body: Callable[[], None]) -> None:

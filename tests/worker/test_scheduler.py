@@ -175,6 +175,19 @@ async def test_an_engine_that_has_nothing_to_park_is_not_said_to_be_parked() -> 
     assert made.engine.unparked == 0
 
 
+async def test_weights_that_cannot_be_parked_yet_are_parked_later() -> None:
+    refusals = [1, 2, 3]
+
+    class Busy(Gate):
+        def park(self) -> bool:
+            return not refusals or not refusals.pop()
+
+    async with worker(Busy(), park_after=0.01) as made:
+        await until(lambda: made.scheduler.readiness().state == "parked")
+
+    assert not refusals
+
+
 async def test_steps_are_counted_for_good() -> None:
     async with worker() as made:
         made.send(1)

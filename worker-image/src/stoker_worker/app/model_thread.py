@@ -77,15 +77,12 @@ class ModelThread:
         self._tell(self._listener.loaded, time.monotonic() - started)
 
     def _next_batch(self) -> Batch:
-        """Wait for it. Who waits long enough parks the weights, once; they are back before it is run."""
+        """Wait for it. Who waits long enough parks the weights, or tries it again later; they are back before it is run."""
         late = self._desk.expire(time.monotonic())
         if late:
             self._tell(self._listener.late, late)
-        batch = self._desk.take(self._park_after or None)
-        if batch is None:
+        while (batch := self._desk.take(None if self._parked else self._park_after or None)) is None:
             self._note_parked(parked=self._engine.park())
-            batch = self._desk.take(None)
-        assert batch is not None, "without a bound on the wait there is a batch"  # noqa: S101
         return batch
 
     def _note_parked(self, *, parked: bool) -> None:

@@ -68,8 +68,11 @@ class DiffusersEngine:
         raise failure
 
     def park(self) -> bool:
-        """Move the weights to the host's memory; False where there is no card to leave, or no room."""
-        if self._place is None or not self._place.park():
+        """Move the weights to the host's memory; False where there is no card to leave, or no room, or they are being compiled."""
+        if self._place is None or not self._fast.hold_still():
+            return False
+        if not self._place.park():
+            self._fast.go_on()
             return False
         self._free(self._ready, self._fast)
         return True
@@ -78,6 +81,7 @@ class DiffusersEngine:
         """Bring parked weights back. Raises FatalEngineError."""
         if self._place is not None:
             self._place.unpark()
+            self._fast.go_on()
 
     def graphs(self) -> Mapping[str, GraphFigures]:
         """Recorded calls by part of the pipeline; empty before the load."""

@@ -23,6 +23,11 @@ _STICKY = (
 _FULL = ("out of memory", "STATUS_ALLOC_FAILED")
 
 
+def is_full(torch: Any, error: Exception) -> bool:
+    """Whether it was memory that the device did not have."""
+    return isinstance(error, torch.OutOfMemoryError) or any(mark in str(error) for mark in _FULL)
+
+
 def translated(torch: Any, error: Exception, directory: Path) -> EngineError | FatalEngineError:
     """The error to raise in its place, in words without paths.
 
@@ -32,7 +37,7 @@ def translated(torch: Any, error: Exception, directory: Path) -> EngineError | F
         return error
     traceback.clear_frames(error.__traceback__)
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError) or any(mark in text for mark in _FULL):
+    if is_full(torch, error):
         return OutOfMemoryError("the job needs more memory than the card has")
     if isinstance(error, torch.AcceleratorError) or any(mark in text for mark in _STICKY):
         log.error("the GPU reported an error that only a restart cures: %s", type(error).__name__)

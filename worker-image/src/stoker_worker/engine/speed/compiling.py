@@ -17,12 +17,15 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from stoker_worker.engine.faults import is_full
 from stoker_worker.engine.speed.calls import Blank, Call, Forward, taken_apart
 
 log = logging.getLogger(__name__)
 
 MOST_FORMS = 8
 """Forms of calls that are compiled; each takes its time and memory, and those that come first are those of most jobs."""
+AGAIN_AFTER = 100
+"""Batches after which a form that found no memory may be asked for again: it was a moment's, and each try takes memory from jobs."""
 _MOST_RECOMPILES = 128
 """How many variants of one block's code torch keeps. Its own bound of 8 is too low for a UNet: its blocks differ in size."""
 
@@ -73,6 +76,9 @@ class Compiled:
         self._known: set[Hashable] = set()
         self._ready: queue.SimpleQueue[Hashable] = queue.SimpleQueue()
         self._adopted: set[Hashable] = set()
+        self._found_full: queue.SimpleQueue[Hashable] = queue.SimpleQueue()
+        self._again_at: dict[Hashable, int] = {}
+        self._batches = 0
         (start or _in_a_thread)(self._compile_for_ever)
 
     def __call__(self, *positional: Any, **named: Any) -> Any:
@@ -97,12 +103,21 @@ class Compiled:
         return forward
 
     def adopt(self) -> bool:
-        """Between jobs: take the compiled code for the forms that are ready now; whether there were any."""
+        """Before a batch: take the compiled code for the forms that are ready now; whether there were any."""
+        self._let_ask_again()
         self.waiting.clear()
         before = len(self._adopted)
         while not self._ready.empty():
             self._adopted.add(self._ready.get_nowait())
         return len(self._adopted) > before
+
+    def _let_ask_again(self) -> None:
+        self._batches += 1
+        while not self._found_full.empty():
+            self._again_at[self._found_full.get_nowait()] = self._batches + AGAIN_AFTER
+        for key in [key for key, batch in self._again_at.items() if batch <= self._batches]:
+            del self._again_at[key]
+            self._known.discard(key)
 
     def compile_next(self) -> None:
         """Wait until a form is asked for, and compile it."""
@@ -114,12 +129,19 @@ class Compiled:
                 self._compiled(*positional, **named)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from being compiled, jobs run without
             traceback.clear_frames(error.__traceback__)
-            log.warning("the denoiser of %s cannot be compiled (%s) and runs as it is", size, type(error).__name__)
+            self._give_up(call.key, size, error)
             return
         log.info("the denoiser of %s is compiled; jobs take it from the next one on", size)
         self._store.save()
         self._ready.put(call.key)
         self.waiting.set()
+
+    def _give_up(self, key: Hashable, size: str, error: Exception) -> None:
+        if is_full(self._torch, error):
+            log.info("the denoiser of %s finds no memory to be compiled in, and runs as it is until it is tried again", size)
+            self._found_full.put(key)
+        else:
+            log.warning("the denoiser of %s cannot be compiled (%s) and runs as it is", size, type(error).__name__)
 
     def _compile_for_ever(self) -> None:
         while True:

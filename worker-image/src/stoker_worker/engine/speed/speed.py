@@ -87,6 +87,14 @@ class Speed:
         for precisions in self._precisions:
             precisions.forget()
 
+    def hold_still(self) -> bool:
+        """Keep the compiler from the weights, which are about to be parked, until `go_on`; False where it is at work on them now."""
+        return self._exclusive.acquire(blocking=False)
+
+    def go_on(self) -> None:
+        """The weights are in their places: the compiler may go on."""
+        self._exclusive.release()
+
     def close(self) -> None:
         """Leave the process as it was."""
         self.forget()
