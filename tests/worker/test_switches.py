@@ -81,6 +81,7 @@ def test_what_is_no_switch_is_named_beside_those_that_are() -> None:
         ({"cudnn-attention"}, Place((8, 9)), "this card has 8.9"),
         ({"first-block-cache"}, Place((9, 0)), "this model's cannot"),
         ({"first-block-cache", "compile"}, HOPPER, "choose one of"),
+        ({"compile"}, Place((9, 0), has_denoiser=False), "needs a denoiser that is known here, and this model has none"),
         ({"fused-norms"}, Place(None, has_triton=True), "a card, and there is none"),
         ({"fused-norms"}, Place((8, 0)), "Triton, which is not installed"),
         ({"fused-norms", "compile"}, HOPPER, "blocks are called: choose one of fused-norms and compile"),
@@ -126,6 +127,18 @@ def test_the_first_block_cache_is_put_in_force_where_the_denoiser_has_it() -> No
     assert transformer.cached.threshold == 0.08
     with pytest.raises(FatalEngineError, match="first-block-cache"):
         Speed(pipeline(nn.Linear(1, 1)), frozenset({"first-block-cache"}), None).apply()
+
+
+def test_a_pipeline_without_a_denoiser_that_is_known_runs_without_what_needs_one() -> None:
+    part = nn.Linear(1, 1)
+    loaded = Loaded(SimpleNamespace(prior=part, components={"prior": part}), torch, "cpu", frozenset(), Footprint())
+    speed = Speed(loaded, frozenset({"channels-last"}), FakeRecorder())
+    speed.apply()
+    speed.begin()
+
+    for name in ("compile", "first-block-cache"):
+        with pytest.raises(FatalEngineError, match=f"OPTIMIZATION: {name} needs a denoiser"):
+            Speed(loaded, frozenset({name}), None).apply()
 
 
 def test_channels_last_lays_the_weights_out_by_pixel_and_changes_none() -> None:

@@ -43,7 +43,7 @@ class Speed:
         self._loaded = loaded
         self._torch = loaded.torch
         self._names = names
-        self._denoiser = next(_parts(loaded.pipe, _DENOISERS))
+        self._denoising, self._denoiser = next(_parts(loaded.pipe, _DENOISERS), ("", None))
         self._cache = cache
         self._backend = backend
         self._graphs = Graphs(loaded.torch, recorder) if recorder is not None and switches.NO_GRAPHS not in names else None
@@ -65,9 +65,9 @@ class Speed:
             for _, module in _parts(self._loaded.pipe, (*_DENOISERS, "vae")):
                 lay_out_by_pixel(self._torch, module)
         if switches.FIRST_BLOCK_CACHE in self._names:
-            _cache_first_block(self._denoiser[1])
+            _cache_first_block(self._denoiser)
         if switches.COMPILE in self._names:
-            self._compiled = self._compile(self._denoiser[1])
+            self._compiled = self._compile(self._denoiser)
         if self._graphs is not None:
             self._record(self._graphs)
 
@@ -76,9 +76,9 @@ class Speed:
         for formats in self._formats:
             formats.restore()
         if switches.FIRST_BLOCK_CACHE in self._names:
-            self._denoiser[1]._reset_stateful_cache()  # noqa: SLF001 - diffusers does so itself, but only where a call ends well
+            self._denoiser._reset_stateful_cache()  # noqa: SLF001 - diffusers does so itself, but only where a call ends well
         if self._compiled is not None and self._compiled.adopt() and self._graphs is not None:
-            self._graphs.forget(self._denoiser[0])
+            self._graphs.forget(self._denoising)
 
     def forget(self) -> None:
         """Give back what only saves time: the card is full, or the weights are about to leave it."""
@@ -122,7 +122,12 @@ class Speed:
     def _place(self) -> switches.Place:
         capability = self._torch.cuda.get_device_capability() if self._loaded.device == "cuda" else None
         has_triton = importlib.util.find_spec("triton") is not None
-        return switches.Place(capability, has_triton=has_triton, caches_steps=hasattr(self._denoiser[1], "enable_cache"))
+        return switches.Place(
+            capability,
+            has_triton=has_triton,
+            has_denoiser=self._denoiser is not None,
+            caches_steps=hasattr(self._denoiser, "enable_cache"),
+        )
 
     def _fuse_norms(self) -> None:
         """Our norms, and pictures that lie by pixel from one convolution to the next, which torch's own norms and blocks undo."""

@@ -50,6 +50,8 @@ class Place:
     capability: tuple[int, int] | None = None
     has_triton: bool = False
     """Whether Triton is installed, which compiles kernels of ours; it comes with torch's build for cards."""
+    has_denoiser: bool = True
+    """Whether the pipeline has a denoiser under one of the names that are looked for."""
     caches_steps: bool = False
     """Whether the denoiser has ``enable_cache``: in diffusers 0.42 most transformers have it, UNets and SD3 do not."""
 
@@ -89,6 +91,8 @@ def _refusal(name: str, names: frozenset[str], place: Place) -> str | None:
         return f"{name} needs {missing}; leave it out"
     if name == FUSED_NORMS and COMPILE in names:
         return f"{name} and {COMPILE} both change how the denoiser's blocks are called: choose one of {name} and {COMPILE}"
+    if name == COMPILE and not place.has_denoiser:
+        return f"{name} needs a denoiser that is known here, and this model has none; leave it out"
     if name == FIRST_BLOCK_CACHE and not place.caches_steps:
         return f"{name} needs a denoiser that can cache steps, and this model's cannot; leave it out"
     if name == FIRST_BLOCK_CACHE and COMPILE in names:
