@@ -45,6 +45,23 @@ def test_compiled_code_outlives_the_worker_for_the_same_torch_and_card(volume: P
     assert len(list(volume.iterdir())) == 3
 
 
+def test_bundles_that_could_not_be_finished_are_not_left_on_the_volume(volume: Path) -> None:
+    cache = CompileCache(FakeCompiler(), volume, "H200")
+    cache.open()
+    (folder,) = volume.iterdir()
+    (folder / "bundle" / "in the way").mkdir(parents=True)
+    cache.save()
+    assert [file.name for file in folder.iterdir()] == ["bundle"]
+
+    abandoned, in_progress = folder / "unfinished-1", folder / "unfinished-2"
+    for file in (abandoned, in_progress):
+        file.write_bytes(b"co")
+    os.utime(abandoned, (0, 0))
+    cache.open()
+
+    assert {file.name for file in folder.iterdir()} == {"bundle", "unfinished-2"}
+
+
 def test_a_damaged_or_absent_volume_costs_time_and_nothing_else(volume: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = CompileCache(FakeCompiler(), volume, "H200")
     cache.save()

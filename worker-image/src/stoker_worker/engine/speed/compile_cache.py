@@ -5,10 +5,12 @@ version of torch and Triton and one kind of card (pytorch/tutorials, ``torch_com
 folder.
 """
 
+import contextlib
 import logging
 import os
 import re
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 _BUNDLE = "bundle"
+_UNFINISHED = "unfinished-"
+_ABANDONED_SECONDS = 3600
+"""Age at which nobody writes an unfinished bundle any more: its worker has ended in the middle of it."""
 
 
 class NoStore:
@@ -37,6 +42,7 @@ class CompileCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._folder / "pieces")
+            _sweep(self._folder)
             if self._bundle.is_file():
                 self._torch.compiler.load_cache_artifacts(self._bundle.read_bytes())
                 log.info("compiled code of earlier workers is there")
@@ -66,6 +72,19 @@ def _name(torch: Any, card: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    Path(file.name).replace(path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what workers that are gone have left; others may be writing at this moment."""
+    for file in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # another worker was faster
+            if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
+                file.unlink()
