@@ -11,7 +11,7 @@ import pytest
 from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.memory import GIB, Precision, overdraft, weights_bytes
 from stoker_worker.engine.protocol import FatalEngineError
-from stoker_worker.engine.start.folders import find_model
+from stoker_worker.engine.start.folders import family_in, find_model
 from stoker_worker.engine.start.host import free_bytes
 from stoker_worker.engine.start.importing import import_libraries
 from stoker_worker.engine.start.memory import precision
@@ -207,7 +207,9 @@ def test_the_estimate_is_within_a_hundredth_of_what_is_held(models: Path, family
     loaded = load_pipeline(asked, lambda *_: None)
     libraries = import_libraries("DiffusionPipeline", lambda *_: None)
     weights = find_weights(find_model(models, asked.model_id), half=False)
-    dtype = loaded.torch.bfloat16 if switches else loaded.torch.float32
+    chosen = loaded.torch.bfloat16 if switches else loaded.torch.float32
+    kept = family_in(models, asked.model_id, asked.pipeline).float32
+    dtype = {"default": chosen} | dict.fromkeys(kept, loaded.torch.float32)
     needed = needed_bytes(weights, lambda component: precision(component, libraries, dtype))
 
     assert sum(needed.values()) == pytest.approx(loaded.footprint.weights, rel=0.01)
@@ -256,3 +258,11 @@ def test_modules_that_a_library_keeps_in_full_precision_count_as_such() -> None:
     assert precision(t5, libraries, torch.float16) == Precision(2, frozenset({"wo"}))
     assert precision(t5, libraries, torch.bfloat16) == Precision(2)
     assert precision(t5, libraries, {"text": torch.float32, "default": torch.float16}) == Precision(4)
+
+
+@pytest.mark.torch
+def test_what_a_family_forbids_to_round_is_not_rounded_by_a_switch_either(models: Path) -> None:
+    pipe = load_pipeline(tiny_model(models, "wan", switches=frozenset({"bfloat16"})), lambda *_: None).pipe
+
+    assert {str(part.dtype) for part in (pipe.vae, pipe.image_encoder)} == {"torch.float32"}
+    assert str(pipe.transformer.dtype) == "torch.bfloat16"

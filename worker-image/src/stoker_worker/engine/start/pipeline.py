@@ -11,6 +11,7 @@ from stoker_contracts.worker import ExitReason
 from stoker_worker.domain.shapes import Shape
 from stoker_worker.engine.families import Family
 from stoker_worker.engine.protocol import FatalEngineError, Footprint, StageHook
+from stoker_worker.engine.speed.switches import BFLOAT16
 from stoker_worker.engine.start.folders import family_in, find_model
 from stoker_worker.engine.start.host import free_bytes
 from stoker_worker.engine.start.importing import Libraries, collection_paused, import_libraries
@@ -132,12 +133,10 @@ def _device(model: Model, torch: Any) -> str:
 
 
 def _dtype(model: Model, family: Family, torch: Any, device: str) -> Any:
-    """The format of the weights, or by component where some are to keep theirs."""
-    if "bfloat16" in model.switches:
-        return torch.bfloat16
-    if device != "cuda":
-        return torch.float32
-    chosen = getattr(torch, family.dtype)
+    """The format of the weights, or by component where the family forbids to round some."""
+    chosen = getattr(torch, family.dtype) if device == "cuda" else torch.float32
+    if BFLOAT16 in model.switches:
+        chosen = torch.bfloat16
     return {"default": chosen} | dict.fromkeys(family.float32, torch.float32) if family.float32 else chosen
 
 
