@@ -101,7 +101,9 @@ def test_made_up_rows_are_what_a_job_of_that_size_would_be(pipeline: Pipeline) -
     row = rows[0]
     size = row.image.size if pipeline is Pipeline.IMAGE_TO_IMAGE and row.image else (row.job.width, row.job.height)  # type: ignore[attr-defined]
 
+    job: Any = row.job
     assert len({row.seed for row in rows}) == 3
+    assert int(job.num_inference_steps * getattr(job, "strength", 1)) == 2
     assert size == (64, 32)
     assert (row.image is None) == (pipeline is Pipeline.TEXT_TO_IMAGE)
 
@@ -121,9 +123,9 @@ def test_a_shape_that_fails_is_told_and_leaves_the_others_and_the_start_as_they_
     stages: dict[str, float] = {}
     shapes = (Shape(64, 64, 8), Shape(99999, 64), Shape(8, 8), Shape(64, 64))
 
-    warm_up(runs, Pipeline.TEXT_TO_IMAGE, shapes, stages.__setitem__)
+    warm_up(runs, Pipeline.TEXT_TO_IMAGE, shapes, stages.__setitem__, times=2)
 
-    assert runs.sizes == [(8, 8, 1), (64, 64, 1)]
+    assert runs.sizes == [(8, 8, 1), (64, 64, 1), (64, 64, 1)]
     assert "warm_up" in stages
     assert [message.partition(" for ")[2] for message in caplog.messages] == [
         f"64x64x8: {words}",

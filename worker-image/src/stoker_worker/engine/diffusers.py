@@ -46,7 +46,8 @@ class DiffusersEngine:
         stage("switches", time.monotonic() - began)
         self._loaded = loaded
         self._place = ParkingPlace(loaded.pipe, loaded.torch, loaded.device)
-        warm_up(self.run, self._model.pipeline, [*hot_shapes(self._model.warm_shapes, loaded.device)] * speed.warm_runs, stage)
+        shapes = hot_shapes(self._model.warm_shapes, loaded.device)
+        warm_up(self.run, self._model.pipeline, shapes, stage, speed.warm_runs)
         return loaded.footprint
 
     def key(self, row: Row) -> Hashable:

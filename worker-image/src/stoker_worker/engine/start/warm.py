@@ -13,10 +13,13 @@ from stoker_contracts.pipelines import FACTS, Pipeline
 from stoker_worker.domain.shapes import Shape
 from stoker_worker.engine.protocol import EngineError, FatalEngineError, Outcome, Row, StageHook, Steps, Unheard
 
+Run = Callable[[Sequence[Row], Steps], Outcome]
+"""How a batch is run."""
+
 log = logging.getLogger(__name__)
 
 _STEPS = 2
-"""The first step prepares what the second one uses."""
+"""The first step prepares what the second one uses; by a strength of 1 a picture made of one has both."""
 _UNNAMED = Shape(1024, 576)
 """The size of a job that names none."""
 
@@ -29,20 +32,20 @@ def hot_shapes(asked: Sequence[Shape], device: str) -> Sequence[Shape]:
     return asked or ((_UNNAMED,) if device == "cuda" else ())
 
 
-def warm_up(run: Callable[[Sequence[Row], Steps], Outcome], pipeline: Pipeline, shapes: Sequence[Shape], stage: StageHook) -> None:
-    """Run each shape once. One that fails is told in the log and leaves the others and the start as they are.
+def warm_up(run: Run, pipeline: Pipeline, shapes: Sequence[Shape], stage: StageHook, times: int = 1) -> None:
+    """Run each shape so many times. One that fails is told in the log, once, and leaves the others and the start as they are.
 
     Raises FatalEngineError where the engine is lost.
     """
     began = time.monotonic()
     for shape in shapes:
-        failure = _failure(run, pipeline, shape)
+        failure = next((words for _ in range(times) if (words := _failure(run, pipeline, shape)) is not None), None)
         if failure is not None:
             log.warning("the worker could not be warmed up for %s: %s", shape, failure)
     stage("warm_up", time.monotonic() - began)
 
 
-def _failure(run: Callable[[Sequence[Row], Steps], Outcome], pipeline: Pipeline, shape: Shape) -> str | None:
+def _failure(run: Run, pipeline: Pipeline, shape: Shape) -> str | None:
     """Why a shape cannot be run, in words; None once it was."""
     try:
         made = run(made_up_rows(pipeline, shape), Unheard()).rows
@@ -69,4 +72,6 @@ def _fields(pipeline: Pipeline, shape: Shape) -> dict[str, Any]:
     known: type[Job] = REQUESTS[pipeline]
     if "prompt" in known.model_fields:
         fields["prompt"] = "warm up"
-    return fields if known is ImageToImage else fields | {"width": shape.width, "height": shape.height}
+    if known is ImageToImage:
+        return fields | {"strength": 1.0}
+    return fields | {"width": shape.width, "height": shape.height}
