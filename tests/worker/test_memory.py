@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.domain.memory import GIB, Precision, overdraft, weights_bytes
+from stoker_worker.domain.memory import GIB, Entry, Precision, overdraft, weights_bytes
 from stoker_worker.engine.protocol import FatalEngineError
 from stoker_worker.engine.start.folders import family_in, find_model
 from stoker_worker.engine.start.host import free_bytes
@@ -21,10 +21,9 @@ from stoker_worker.engine.start.weights import HALF, Component, Weights, find_we
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 HEADER = {
-    "__metadata__": {"format": "pt"},
-    "blocks.0.norm.weight": {"dtype": "F32", "shape": [10], "data_offsets": [0, 40]},
-    "blocks.0.linear.weight": {"dtype": "F32", "shape": [10, 10], "data_offsets": [40, 440]},
-    "position_ids": {"dtype": "I64", "shape": [1, 7], "data_offsets": [440, 496]},
+    "blocks.0.norm.weight": Entry("F32", (10,), 0, 40),
+    "blocks.0.linear.weight": Entry("F32", (10, 10), 40, 440),
+    "position_ids": Entry("I64", (1, 7), 440, 496),
 }
 
 
@@ -166,6 +165,34 @@ def test_a_file_that_is_no_safetensors_is_told_by_its_name(tmp_path: Path, conte
 
     with pytest.raises(FatalEngineError, match=r"^unet: model.safetensors is no safetensors file$"):
         read_header(file)
+
+
+ENTRY = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        {"data_offsets": [0, 4]},
+        ENTRY | {"dtype": 32},
+        ENTRY | {"shape": "a"},
+        ENTRY | {"shape": [-1]},
+        ENTRY | {"data_offsets": [4]},
+        ENTRY | {"data_offsets": [0, "4"]},
+        ENTRY | {"data_offsets": [-4, 4]},
+        ENTRY | {"data_offsets": [4, 0]},
+    ],
+    ids=str,
+)
+def test_a_header_with_a_tensor_that_is_none_is_told_by_its_files_name(tmp_path: Path, said: object) -> None:
+    header = json.dumps({"__metadata__": {"format": "pt"}, "weight": said}).encode()
+    file = tmp_path / "unet" / "model.safetensors"
+    file.parent.mkdir()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+    with pytest.raises(FatalEngineError, match=r"^unet: model.safetensors is no safetensors file$"):
+        needed_bytes(Weights((Component("unet", "diffusers", "UNet2DConditionModel", (file,)),)), lambda _: Precision(2))
 
 
 def test_a_file_that_was_cut_off_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 MIB, GIB = 2**20, 2**30
 _FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -19,25 +18,34 @@ class Precision:
     number_bytes: int
     kept: frozenset[str] = field(default_factory=frozenset)
 
+    def keeps(self, tensor: str) -> bool:
+        """Whether a tensor is loaded in full precision.
 
-def tensor_bytes(name: str, tensor: Mapping[str, Any], precision: Precision) -> int:
-    """Bytes of a tensor of a safetensors header once it is loaded. Only numbers with fractions change their size.
-
-    diffusers (0.42, ``load_model_dict_into_meta``) keeps a tensor where a whole part of its dotted name is in the list.
-    Raises KeyError, TypeError and ValueError where the header says something else than it should.
-    """
-    if tensor["dtype"] not in _FLOAT_BYTES:
-        begin, end = tensor["data_offsets"]
-        return int(end - begin)
-    full = not precision.kept.isdisjoint(name.split("."))
-    return int(prod(tensor["shape"])) * (_FULL if full else precision.number_bytes)
+        diffusers (0.42, ``load_model_dict_into_meta``) does so where a whole part of its dotted name is in the list.
+        """
+        return not self.kept.isdisjoint(tensor.split("."))
 
 
-def weights_bytes(headers: Iterable[Mapping[str, Any]], precision: Precision) -> int:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A tensor as the header of its file tells it: its numbers' name there, and bytes `begin` to `end` of the file's data."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def tensor_bytes(name: str, tensor: Entry, precision: Precision) -> int:
+    """Bytes of a tensor once it is loaded. Only numbers with fractions change their size."""
+    if tensor.dtype not in _FLOAT_BYTES:
+        return tensor.end - tensor.begin
+    return prod(tensor.shape) * (_FULL if precision.keeps(name) else precision.number_bytes)
+
+
+def weights_bytes(headers: Iterable[Mapping[str, Entry]], precision: Precision) -> int:
     """Bytes of all tensors of a component's files."""
-    return sum(
-        tensor_bytes(name, tensor, precision) for header in headers for name, tensor in header.items() if name != "__metadata__"
-    )
+    return sum(tensor_bytes(name, tensor, precision) for header in headers for name, tensor in header.items())
 
 
 def overdraft(needed: Mapping[str, int], room: int, whose: str = "the budget is") -> str | None:

@@ -38,7 +38,6 @@ class DiffusersEngine:
 
     def load(self, stage: StageHook) -> Footprint:
         """Read the weights, put the switches in force and run the hot shapes. Raises FatalEngineError."""
-        self._family = family_in(self._model.directory, self._model.model_id, self._model.pipeline)
         loaded = load_pipeline(self._model, stage)
         began = time.monotonic()
         self._speed = speed = Speed(loaded, self._model.switches, recorder_of(loaded), self._compile_cache)

@@ -116,12 +116,12 @@ def _is_plain(libraries: Libraries, component: Component, kind: Any, folder: Pat
 def _wanted(libraries: Libraries, component: Component, dtype: Any) -> Wanted:
     torch = libraries.torch
     chosen = dtype_of(component, torch, dtype)
-    kept = precision(component, libraries, dtype).kept
+    loaded_as = precision(component, libraries, dtype)
 
     def wanted(name: str, source: Any) -> Any:
         if not source.is_floating_point:
             return source
-        return chosen if kept.isdisjoint(name.split(".")) else torch.float32
+        return torch.float32 if loaded_as.keeps(name) else chosen
 
     return wanted
 

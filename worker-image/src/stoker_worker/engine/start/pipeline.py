@@ -79,7 +79,7 @@ def _load(model: Model, family: Family, folder: Path, libraries: Libraries, stag
     try:
         with collection_paused():
             kind = getattr(libraries.diffusers, family.kinds[model.pipeline].name)
-            pipe = _read(kind, model, folder, weights, dtype, libraries)
+            pipe = _read(kind, model, folder, weights, dtype, device, libraries)
     except FatalEngineError:
         raise
     except torch.OutOfMemoryError:
@@ -93,10 +93,9 @@ def _load(model: Model, family: Family, folder: Path, libraries: Libraries, stag
     return Loaded(pipe, torch, device, accepted, Footprint(held_bytes(pipe, torch, device), model.memory_budget))
 
 
-def _read(kind: Any, model: Model, folder: Path, weights: Weights, dtype: Any, libraries: Libraries) -> Any:
+def _read(kind: Any, model: Model, folder: Path, weights: Weights, dtype: Any, device: str, libraries: Libraries) -> Any:
     """The pipeline on its device. A card gets the networks from parallel readers, a CPU uses the page cache as it lies."""
     torch = libraries.torch
-    device = _device(model, torch)
     networks = {}
     if device == "cuda":
         _bound_memory(model, torch)

@@ -1,15 +1,12 @@
 """Tensors as they lie in safetensors files, and the chunks in which they are read."""
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from stoker_contracts.worker import ExitReason
-from stoker_worker.engine.protocol import FatalEngineError
-from stoker_worker.engine.start.weights import read_header
+from stoker_worker.engine.start.weights import no_safetensors, read_header
 
 _FORMATS = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
@@ -78,19 +75,13 @@ def stored_tensors(files: Sequence[Path], torch: Any, wanted: Wanted) -> dict[st
     found: dict[str, Stored] = {}
     for file in files:
         header = read_header(file)
-        with file.open("rb") as opened:
-            data = 8 + int(struct.unpack("<Q", opened.read(8))[0])
-        for name, said in header.items():
-            if name == "__metadata__":
-                continue
-            source = getattr(torch, _FORMATS.get(said["dtype"], ""), None)
-            begin, end = said["data_offsets"]
-            if source is None or begin % source.itemsize:
+        for name, entry in header.tensors.items():
+            source = getattr(torch, _FORMATS.get(entry.dtype, ""), None)
+            if source is None or entry.begin % source.itemsize:
                 return None
-            if begin < 0 or end - begin != prod(said["shape"]) * source.itemsize:
-                message = f"{file.parent.name}: {file.name} is no safetensors file"
-                raise FatalEngineError(ExitReason.LOAD_FAILED, message)
-            found[name] = Stored(file, data, begin, end, tuple(said["shape"]), source, wanted(name, source))
+            if entry.end - entry.begin != prod(entry.shape) * source.itemsize:
+                raise no_safetensors(file)
+            found[name] = Stored(file, header.data, entry.begin, entry.end, entry.shape, source, wanted(name, source))
     return found
 
 

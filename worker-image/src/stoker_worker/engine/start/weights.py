@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker_contracts.worker import ExitReason
-from stoker_worker.domain.memory import Precision, weights_bytes
+from stoker_worker.domain.memory import Entry, Precision, weights_bytes
 from stoker_worker.engine.protocol import FatalEngineError
 from stoker_worker.engine.start.folders import INDEX
 
@@ -45,6 +45,14 @@ class Weights:
         return sorted(found, key=lambda file: (-file.stat().st_size, file))
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a safetensors file holds: its tensors by name, whose data begin at byte `data`."""
+
+    tensors: Mapping[str, Entry]
+    data: int
+
+
 def find_weights(folder: Path, *, half: bool) -> Weights:
     """The files that will be read, of `half` precision where that is complete. Other variants and copies do not count.
 
@@ -68,25 +76,39 @@ def find_weights(folder: Path, *, half: bool) -> Weights:
 def needed_bytes(weights: Weights, precision: Callable[[Component], Precision]) -> dict[str, int]:
     """Bytes of each component once it is loaded with its precision. Raises FatalEngineError for damaged files."""
     return {
-        component.name: weights_bytes((read_header(file) for file in component.files), precision(component))
+        component.name: weights_bytes((read_header(file).tensors for file in component.files), precision(component))
         for component in weights.components
     }
 
 
-def read_header(file: Path) -> Mapping[str, Any]:
-    """The header of a safetensors file. Raises FatalEngineError where it is none, or shorter than its header says."""
+def read_header(file: Path) -> Header:
+    """The header of a safetensors file. Raises FatalEngineError where it is none, or the file is shorter than its header says."""
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
-            header = json.loads(opened.read(min(length, _LONGEST_HEADER)))
-        end = max((tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"), default=0)
+            said = json.loads(opened.read(min(length, _LONGEST_HEADER)))
+        tensors = {name: _entry(tensor) for name, tensor in said.items() if name != "__metadata__"}
     except (struct.error, ValueError, TypeError, KeyError, AttributeError):
-        message = f"{file.parent.name}: {file.name} is no safetensors file"
-        raise FatalEngineError(ExitReason.LOAD_FAILED, message) from None
-    if file.stat().st_size < 8 + length + end:
+        raise no_safetensors(file) from None
+    data = 8 + length
+    if file.stat().st_size < data + max((tensor.end for tensor in tensors.values()), default=0):
         message = f"{file.parent.name}: {file.name} is cut off; fetch it again"
         raise FatalEngineError(ExitReason.WEIGHTS_MISSING, message)
-    return header  # type: ignore[no-any-return]
+    return Header(tensors, data)
+
+
+def no_safetensors(file: Path) -> FatalEngineError:
+    """What is raised for a file that does not hold what it should."""
+    return FatalEngineError(ExitReason.LOAD_FAILED, f"{file.parent.name}: {file.name} is no safetensors file")
+
+
+def _entry(said: Mapping[str, Any]) -> Entry:
+    """Raises KeyError, TypeError and ValueError where a header says something else than it should."""
+    dtype, shape, (begin, end) = said["dtype"], said["shape"], said["data_offsets"]
+    numbers = (*shape, begin, end)
+    if not isinstance(dtype, str) or not all(isinstance(number, int) and number >= 0 for number in numbers) or begin > end:
+        raise ValueError
+    return Entry(dtype, tuple(shape), begin, end)
 
 
 def _index(folder: Path) -> dict[str, Any]:
