@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stoker_worker.engine.start.reader import Reader
+from stoker_worker.engine.start.reader import Reader, _Buffer
 from stoker_worker.engine.start.stored import Chunk
 
 
@@ -93,6 +93,6 @@ class PlayedTorch:
 class PlayedReader(Reader):
     """A reader whose copies such a card makes."""
 
-    def _send(self, chunk: Chunk, found: Any) -> None:
+    def _send(self, chunk: Chunk, buffer: _Buffer) -> None:
         send = super()._send
-        self._torch.cuda.own.stream.asked.append(lambda: send(chunk, found))
+        self._torch.cuda.own.stream.asked.append(lambda: send(chunk, buffer))

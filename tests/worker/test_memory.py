@@ -285,31 +285,3 @@ def test_modules_that_a_library_keeps_in_full_precision_count_as_such() -> None:
     assert precision(t5, libraries, torch.float16) == Precision(2, frozenset({"wo"}))
     assert precision(t5, libraries, torch.bfloat16) == Precision(2)
     assert precision(t5, libraries, {"text": torch.float32, "default": torch.float16}) == Precision(4)
-
-
-@pytest.mark.torch
-def test_what_a_family_forbids_to_round_is_not_rounded_by_a_switch_either(models: Path) -> None:
-    pipe = load_pipeline(tiny_model(models, "wan", switches=frozenset({"bfloat16"})), lambda *_: None).pipe
-
-    assert {str(part.dtype) for part in (pipe.vae, pipe.image_encoder)} == {"torch.float32"}
-    assert str(pipe.transformer.dtype) == "torch.bfloat16"
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("2", 2)])
-def test_a_cpu_gets_one_thread_unless_it_is_told_otherwise(
-    models: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, threads: int
-) -> None:
-    import torch  # noqa: PLC0415 - torch only where it is tested
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    if asked is None:
-        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    else:
-        monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    try:
-        load_pipeline(tiny_model(models, "sd15"), lambda *_: None)
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)

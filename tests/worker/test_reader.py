@@ -161,6 +161,20 @@ def test_a_card_has_all_numbers_before_anyone_is_told_so(torch: Any, tmp_path: P
     assert bool(played.pinned) is pins
 
 
+@pytest.mark.parametrize(("size", "buffers"), [(2**20, 1), (SMALL, 2)])
+def test_a_reader_pins_no_more_memory_than_it_has_use_for(
+    torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, buffers: int
+) -> None:
+    monkeypatch.setattr(reading, "READERS", 1)
+    (file,) = saved(tmp_path, {"one": odd_ones(torch)})
+    played = PlayedTorch(torch)
+
+    with PlayedReader(played, "cuda", {"part": stored(torch, file)}, size) as reader:
+        reader.wait("part")
+
+    assert played.pinned == buffers
+
+
 def test_nothing_is_written_to_a_card_once_the_context_is_over(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "READERS", 1)
     (file,) = saved(tmp_path, {"one": odd_ones(torch)})

@@ -22,6 +22,7 @@ from stoker_worker.engine.start import pipeline as loading
 from stoker_worker.engine.start.importing import collection_paused
 from stoker_worker.engine.start.pipeline import Model, load_pipeline
 from stoker_worker.engine.start.warm import hot_shapes, made_up_rows, warm_up
+from tests.worker.test_memory import tiny_model
 from tests.worker.test_process import started
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -223,6 +224,33 @@ def test_an_engine_has_run_its_hot_shapes_once_it_is_loaded(tmp_path: Path) -> N
     assert made[0].shape == (32, 64, 3)
     assert {"import", "prefetch", "weights", "warm_up"} <= stages.keys()
     assert footprint.weights > 0
+
+
+@pytest.mark.torch
+def test_what_a_family_forbids_to_round_is_not_rounded_by_a_switch_either(models: Path) -> None:
+    pipe = load_pipeline(tiny_model(models, "wan", switches=frozenset({"bfloat16"})), lambda *_: None).pipe
+
+    assert {str(part.dtype) for part in (pipe.vae, pipe.image_encoder)} == {"torch.float32"}
+    assert str(pipe.transformer.dtype) == "torch.bfloat16"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("2", 2)])
+def test_a_cpu_gets_one_thread_unless_it_is_told_otherwise(
+    models: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, threads: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    try:
+        load_pipeline(tiny_model(models, "sd15"), lambda *_: None)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_process_began_before_now_and_grows_older() -> None:

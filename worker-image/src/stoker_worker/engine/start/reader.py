@@ -7,7 +7,6 @@ Each tensor is an allocation of its own and no view of its file's bytes: it lies
 takes its memory with it when it is parked or replaced, and numbers that get another format need no second copy of the whole file.
 """
 
-import itertools
 import os
 import threading
 import time
@@ -27,6 +26,8 @@ CHUNK = 8 * 2**20
 """Bytes of one read. Pinning memory takes time as well: the buffers are 128 MiB in all."""
 READERS = 8
 """Threads that read at a time."""
+_BUFFERS = 2
+"""Of each: one is read into while a card fetches the other."""
 _SMALL = 2**20
 """Bytes up to which torch's allocator takes tensors from blocks of their own (``c10/cuda/CUDACachingAllocator.cpp``)."""
 _ROUND = 512
@@ -35,13 +36,13 @@ _ROUND = 512
 
 @dataclass(slots=True)
 class _Buffer:
-    """Memory of the host that a chunk is read into, as a tensor and as what the kernel fills.
+    """Memory of the host that a chunk is read into, and of the device that it arrives in, where that is another one.
 
-    `copied` tells on a card when it may be overwritten.
+    Both may be overwritten once `copied` tells that what was queued before is done.
     """
 
     bytes: Any
-    room: memoryview
+    arrived: Any
     copied: Any = None
     chunk: Chunk | None = None
 
@@ -69,10 +70,6 @@ class Reader:
         self.threads = [threading.Thread(target=self._run, name="weights", daemon=True) for _ in range(min(READERS, len(chunks)))]
         self._began = self._ended = time.monotonic()
         self.tensors = self._allocate(parts)
-        self._flat = {
-            name: {key: self._laid_flat(part[key], each) for key, each in self.tensors[name].items()}
-            for name, part in parts.items()
-        }
         self._flat = {
             name: {key: self._flattened(part[key], made) for key, made in self.tensors[name].items()}
             for name, part in parts.items()
@@ -132,21 +129,18 @@ class Reader:
         flat = tensor.view(-1)
         return flat.view(self._torch.uint8) if stored.source == stored.dtype else flat
 
-    def _laid_flat(self, stored: Stored, tensor: Any) -> Any:
-        """A tensor as one row: of bytes, where they come as they are in the file."""
-        row = tensor.view(-1)
-        return row.view(self._torch.uint8) if stored.source == stored.dtype else row
-
     def _run(self) -> None:
         try:
             with self._queue() as queue:
-                buffers = [self._buffer(), self._buffer()]
-                for buffer in itertools.cycle(buffers):
+                buffers: deque[_Buffer] = deque()
+                while self._chunks:
+                    # The second one is made once the first is on its way: to pin memory takes its time.
+                    buffer = self._buffer() if len(buffers) < _BUFFERS else buffers.popleft()
+                    buffers.append(buffer)
                     self._settle(buffer)
                     chunk = self._next()
-                    if chunk is None:
-                        break
-                    self._fill(chunk, buffer, queue)
+                    if chunk is not None:
+                        self._fill(chunk, buffer, queue)
                 for buffer in buffers:
                     self._settle(buffer)
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
@@ -177,8 +171,10 @@ class Reader:
 
     def _buffer(self) -> _Buffer:
         memory = self._memory()
-        copied = self._torch.cuda.Event(blocking=True) if self._device == "cuda" else None  # waits without keeping a core busy
-        return _Buffer(memory, memoryview(memory.numpy()), copied)
+        if self._device != "cuda":
+            return _Buffer(memory, memory)
+        arrived = self._torch.empty(self._size, dtype=self._torch.uint8, device=self._device)
+        return _Buffer(memory, arrived, self._torch.cuda.Event(blocking=True))  # it waits without keeping a core busy
 
     def _memory(self) -> Any:
         """A buffer, pinned where the host gives that for a card."""
@@ -190,23 +186,23 @@ class Reader:
 
     def _fill(self, chunk: Chunk, buffer: _Buffer, queue: Any) -> None:
         """Read a chunk, and send it on its way."""
-        file = chunk.pieces[0].stored
-        found = buffer.bytes[: chunk.size]
-        read_fully(self._open[file.file], memoryview(found.numpy()), file.data + chunk.begin, file.file)
-        self._send(chunk, found)
+        first = chunk.pieces[0].stored
+        room = memoryview(buffer.bytes.numpy())[: chunk.size]
+        read_fully(self._open[first.file], room, first.data + chunk.begin, first.file)
+        self._send(chunk, buffer)
         buffer.chunk = chunk
         if queue is not None:
             buffer.copied.record(queue)
 
-    def _send(self, chunk: Chunk, found: Any) -> None:
+    def _send(self, chunk: Chunk, buffer: _Buffer) -> None:
         """Bring a chunk's bytes to the device as a whole, and hand them out to their tensors there.
 
         A copy from the host for each of a model's thousands of small tensors would keep the interpreter from who builds networks.
         """
         torch = self._torch
-        arrived = torch.empty(len(found), dtype=torch.uint8, device=self._device)
-        arrived.copy_(found, non_blocking=True)
-        begin = chunk.begin
+        begin, arrived = chunk.begin, buffer.arrived
+        if arrived is not buffer.bytes:
+            arrived[: chunk.size].copy_(buffer.bytes[: chunk.size], non_blocking=True)
         pairs = [self._pair(chunk.name, piece, arrived[piece.begin - begin : piece.end - begin]) for piece in chunk.pieces]
         same = [pair for pair in pairs if pair[0].dtype == pair[1].dtype]
         if same:
