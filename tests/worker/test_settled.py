@@ -81,6 +81,23 @@ def test_a_network_of_somebody_else_is_asked_for_its_hooks_as_ever(engines: Engi
     assert get_module_execution_device(torch.nn.Linear(1, 1)) == torch.device("cpu")
 
 
+def test_diffusers_is_left_as_it_was_once_no_engine_needs_it_otherwise() -> None:
+    from diffusers.hooks import group_offloading  # noqa: PLC0415 - as above
+
+    from stoker_worker.engine.speed.settled import _Ear  # noqa: PLC0415 - as above
+
+    ear, before = _Ear(), group_offloading._get_group_onload_device
+    one, other = ear.lent(), ear.lent()
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    meanwhile = group_offloading._get_group_onload_device
+    other.__exit__(None, None, None)
+
+    assert meanwhile == ear._device_of
+    assert group_offloading._get_group_onload_device is before
+
+
 class Offloading:
     """The hooks of a network that is moved to `device` for each call, as diffusers keeps them."""
 

@@ -5,7 +5,9 @@ weights (0.42, ``hooks/group_offloading``). For SDXL that is several millisecond
 nothing to do. This worker sets no such hooks, so the first weight knows.
 """
 
-import functools
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,7 +22,6 @@ def settle(torch: Any, pipe: Any) -> None:
     first = next((_SLOTS[network] for network in networks if network in _SLOTS), None)
     if first is not None and pipe.device == _weight(first).device:
         _answering(pipe, _execution_device=property(lambda _pipe: _weight(first).device))
-    _ask_first_weights()
 
 
 _Slot = tuple[dict[str, Any], str]
@@ -38,18 +39,45 @@ def _settle_network(torch: Any, network: Any, *, tells_dtype: bool) -> None:
         _answering(network, dtype=property(lambda _network: _weight(slot).dtype))
 
 
-@functools.cache
-def _ask_first_weights() -> None:
-    """Where diffusers looks for a network's hooks, for whatever reason, let it hear from a settled one where that lies."""
-    from diffusers.hooks import group_offloading  # noqa: PLC0415 - as above
+class _Ear:
+    """Stands where diffusers looks for a network's hooks, for whatever reason: a settled one is heard instead.
 
-    walk = group_offloading._get_group_onload_device  # noqa: SLF001
+    It is there while any engine of the process wants it, in whatever order they come and go.
+    """
 
-    def device_of(network: Any) -> Any:
+    def __init__(self) -> None:
+        self._engines = 0
+        self._changing = threading.Lock()
+        self._walk: Any = None
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        from diffusers.hooks import group_offloading  # noqa: PLC0415 - as above
+
+        with self._changing:
+            if not self._engines:
+                self._walk = group_offloading._get_group_onload_device  # noqa: SLF001
+                group_offloading._get_group_onload_device = self._device_of  # noqa: SLF001
+            self._engines += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._engines -= 1
+                if not self._engines:
+                    group_offloading._get_group_onload_device = self._walk  # noqa: SLF001
+
+    def _device_of(self, network: Any) -> Any:
         slot = _SLOTS.get(network)
-        return walk(network) if slot is None else _weight(slot).device
+        return self._walk(network) if slot is None else _weight(slot).device
 
-    group_offloading._get_group_onload_device = device_of  # noqa: SLF001
+
+_EAR = _Ear()
+
+
+def heard() -> AbstractContextManager[None]:
+    """Let diffusers hear from settled networks where they lie, wherever in the process it asks."""
+    return _EAR.lent()
 
 
 def _slot(network: Any, dtype: Any) -> _Slot | None:

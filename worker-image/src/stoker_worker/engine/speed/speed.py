@@ -19,7 +19,7 @@ from stoker_worker.engine.speed.graphs import Graphs
 from stoker_worker.engine.speed.layout import lay_out_by_pixel
 from stoker_worker.engine.speed.precisions import Formats, Precisions
 from stoker_worker.engine.speed.recording import CudaRecorder, Recorder
-from stoker_worker.engine.speed.settled import settle
+from stoker_worker.engine.speed.settled import heard, settle
 from stoker_worker.engine.start.pipeline import Loaded
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Speed:
         """Put every switch in force. Raises FatalEngineError in words when one cannot be."""
         switches.check(self._names, self._place())
         settle(self._torch, self._loaded.pipe)
+        self._life.enter_context(heard())
         if switches.CUDNN_ATTENTION in self._names:
             self._life.enter_context(preferring_cudnn(self._torch))
         if switches.FUSED_NORMS in self._names:
@@ -96,7 +97,7 @@ class Speed:
         self._exclusive.release()
 
     def close(self) -> None:
-        """Leave the process as it was."""
+        """Leave the process as it was. The pipeline itself stays changed."""
         self.forget()
         self._life.close()
 

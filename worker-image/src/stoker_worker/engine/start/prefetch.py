@@ -22,7 +22,6 @@ class Prefetch:
         self._stopped = threading.Event()
         self._readers = [threading.Thread(target=self._read, name="prefetch", daemon=True) for _ in range(_READERS)]
         self._began = self._ended = time.monotonic()
-        self.read_bytes = 0
 
     @property
     def seconds(self) -> float:
@@ -53,9 +52,8 @@ class Prefetch:
             if chunk is None:
                 return
             with contextlib.suppress(OSError):
-                size = _read_chunk(*chunk, buffer)
+                _read_chunk(*chunk, buffer)
                 with self._taking:
-                    self.read_bytes += size
                     self._ended = time.monotonic()
 
 
@@ -72,13 +70,12 @@ def _chunks(files: Sequence[Path], room: int) -> Iterator[tuple[Path, int, int]]
                 yield file, offset, size
 
 
-def _read_chunk(file: Path, offset: int, size: int, buffer: bytearray) -> int:
-    """Bytes that were read: none where they are in memory already."""
+def _read_chunk(file: Path, offset: int, size: int, buffer: bytearray) -> None:
+    """Read bytes of a file, where they are not in memory already."""
     with file.open("rb", buffering=0) as opened:
         descriptor = opened.fileno()
-        if _cached(descriptor, offset + size - 1):
-            return 0
-        return os.preadv(descriptor, [memoryview(buffer)[:size]], offset)
+        if not _cached(descriptor, offset + size - 1):
+            os.preadv(descriptor, [memoryview(buffer)[:size]], offset)
 
 
 def _cached(descriptor: int, offset: int) -> bool:
