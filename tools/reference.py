@@ -155,8 +155,8 @@ def model_families() -> str:
         "one call. *Leaves*: a picture whose caller is gone is taken out of a running call; else it is finished and dropped.\n"
         "Guidance is as a job asks for it; a video has that of its pipeline, and LTX-Video and Wan get an empty prompt.\n"
         "Stable Video Diffusion's frames are decoded in equal parts of at most eight, which bounds the memory that takes.\n"
-        "Other models of diffusers are loaded by its `AutoPipeline` classes, or for videos as a Stable Video Diffusion, and make one\n"
-        "picture or video at a time.\n"
+        "Other models of diffusers are loaded by its `AutoPipeline` classes, or for videos as Stable Video Diffusion,\n"
+        "and make one picture or video at a time.\n"
     )
     head = ("family", "pipelines", "classes", "sides divisible by", "steps", "tokens", "frames", "format", "together", "leaves")
     few = (

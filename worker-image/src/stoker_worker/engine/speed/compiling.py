@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MOST_FORMS = 8
 """Forms of calls that are compiled; each takes its time and memory, and those that come first are those of most jobs."""
 AGAIN_AFTER = 100
-"""Batches after which a form that found no memory may be asked for again: it was a moment's, and each try takes memory from jobs."""
+"""Batches after which a form that found no memory may be asked for again: each try takes memory from jobs."""
 _MOST_RECOMPILES = 128
 """How many variants of one block's code torch keeps. Its own bound of 8 is too low for a UNet: its blocks differ in size."""
 

@@ -43,7 +43,8 @@ class Speed:
         self._loaded = loaded
         self._torch = loaded.torch
         self._names = names
-        self._denoising, self._denoiser = next(_parts(loaded.pipe, _DENOISERS), ("", None))
+        denoiser: tuple[str, Any] = next(_parts(loaded.pipe, _DENOISERS), ("", None))
+        self._denoising, self._denoiser = denoiser
         self._cache = cache
         self._backend = backend
         self._graphs = Graphs(loaded.torch, recorder) if recorder is not None and switches.NO_GRAPHS not in names else None
@@ -89,7 +90,7 @@ class Speed:
             precisions.forget()
 
     def hold_still(self) -> bool:
-        """Keep the compiler from the weights, which are about to be parked, until `go_on`; False where it is at work on them now."""
+        """Keep the compiler from the weights, which are about to be parked, until `go_on`; False where it is at work on them."""
         return self._exclusive.acquire(blocking=False)
 
     def go_on(self) -> None:

@@ -83,18 +83,28 @@ _HOPPER = (9, 0)
 
 
 def _refusal(name: str, names: frozenset[str], place: Place) -> str | None:
+    return _lacking(name, place) or _clash(name, names)
+
+
+def _lacking(name: str, place: Place) -> str | None:
+    """What a switch needs and `place` has not."""
     if name == CUDNN_ATTENTION and (place.capability is None or place.capability < _HOPPER):
         found = "there is no card" if place.capability is None else "this card has {}.{}".format(*place.capability)
         return f"{name} needs a card of compute capability 9.0 or newer, and {found}; leave it out"
     if name == FUSED_NORMS and (place.capability is None or not place.has_triton):
         missing = "a card, and there is none" if place.capability is None else "Triton, which is not installed"
         return f"{name} needs {missing}; leave it out"
-    if name == FUSED_NORMS and COMPILE in names:
-        return f"{name} and {COMPILE} both change how the denoiser's blocks are called: choose one of {name} and {COMPILE}"
     if name == COMPILE and not place.has_denoiser:
         return f"{name} needs a denoiser that is known here, and this model has none; leave it out"
     if name == FIRST_BLOCK_CACHE and not place.caches_steps:
         return f"{name} needs a denoiser that can cache steps, and this model's cannot; leave it out"
+    return None
+
+
+def _clash(name: str, names: frozenset[str]) -> str | None:
+    """Which other switch does not go with this one."""
+    if name == FUSED_NORMS and COMPILE in names:
+        return f"{name} and {COMPILE} both change how the denoiser's blocks are called: choose one of {name} and {COMPILE}"
     if name == FIRST_BLOCK_CACHE and COMPILE in names:
         return f"{name} decides anew at each step and cannot be compiled: choose one of {name} and {COMPILE}"
     return None
