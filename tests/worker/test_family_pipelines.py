@@ -1,6 +1,7 @@
 """Each family through each of its pipelines: tiny, random, and on the worker's own path."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
 from stoker_worker.engine.protocol import CancelledError, Made, Row
+from tests.worker.conftest import Engines
 
 if TYPE_CHECKING:
     from stoker_worker.engine.diffusers import DiffusersEngine
@@ -23,7 +25,6 @@ pytestmark = [
 ]
 
 T2I, I2I, I2V = Pipeline
-Engines = Callable[[str, Pipeline], "DiffusersEngine"]
 Case = tuple[str, Pipeline]
 
 EVERY: list[Case] = [(family, pipeline) for family, pipelines in tiny.FAMILIES.items() for pipeline in pipelines]
@@ -113,8 +114,8 @@ def test_who_leaves_a_batch_is_not_computed_and_leaves_the_others_as_they_are(
     engine = engines(family, pipeline)
     rows = [row(pipeline, seed, num_inference_steps=6, guidance_scale=guidance) for seed in (1, 2, 3, 4)]
     whole = run(engine, rows)
-    seen = sizes_of(engine)
-    left = engine.run(rows, Callers({2: {1}, 3: {3}})).rows
+    with sizes_of(engine) as seen:
+        left = engine.run(rows, Callers({2: {1}, 3: {3}})).rows
 
     assert [isinstance(each, CancelledError) for each in left] == [False, True, False, True]
     stayed = [apart(made, whole[index]) for index, made in enumerate(left) if isinstance(made, list)]
@@ -122,8 +123,9 @@ def test_who_leaves_a_batch_is_not_computed_and_leaves_the_others_as_they_are(
     assert seen[-1] == 2 * (2 if guidance > 1 else 1)
 
 
-def sizes_of(engine: "DiffusersEngine") -> list[int]:
-    """The denoiser's batch sizes from now on, two for each row with guidance."""
+@contextmanager
+def sizes_of(engine: "DiffusersEngine") -> Iterator[list[int]]:
+    """The denoiser's batch sizes meanwhile, two for each row with guidance."""
     pipe = engine._ready.pipe
     denoiser = getattr(pipe, "unet", None) or pipe.transformer
     seen: list[int] = []
@@ -131,8 +133,8 @@ def sizes_of(engine: "DiffusersEngine") -> list[int]:
     def look(_module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
         seen.append((positional[0] if positional else named["hidden_states"]).shape[0])
 
-    denoiser.register_forward_pre_hook(look, with_kwargs=True)
-    return seen
+    with denoiser.register_forward_pre_hook(look, with_kwargs=True):
+        yield seen
 
 
 @pytest.mark.parametrize(("family", "pipeline"), STAYING)
@@ -162,13 +164,13 @@ def test_a_batch_that_nobody_waits_for_ends_after_its_step(engines: Engines, fam
     assert apart(run(engine, [row(pipeline, 1)])[0], before[0]) == 0
 
 
-def test_rows_that_run_in_turn_are_left_out_once_their_callers_are_gone(engines: Engines) -> None:
+def test_rows_of_a_family_that_does_not_batch_are_made_in_turn_and_kept_from_other_jobs(engines: Engines) -> None:
     engine = engines("wan", I2V)
-    callers = Callers({1: {0, 2}})
-    left = engine.run([row(I2V, seed) for seed in (1, 2, 3)], callers).rows
+    rows, callers = [row(I2V, seed) for seed in (1, 2)], Callers()
+    together = run(engine, rows, callers)
 
-    assert [isinstance(each, CancelledError) for each in left] == [True, False, True]
-    assert callers.steps == 1 + 2
+    assert callers.steps == 2 + 2
+    assert [apart(made, run(engine, [each])[0]) for made, each in zip(together, rows, strict=True)] == [0, 0]
     assert len({engine.key(each) for each in (row(I2V, 1), row(I2V, 1))}) == 2
 
 

@@ -17,7 +17,7 @@ def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps)
     tell_cuts(loaded.pipe, family, rows)
     if family.batches:
         return _together(loaded, family, rows, steps)
-    return _in_turn(loaded, family, rows, steps)
+    return [made for row in rows for made in _together(loaded, family, [row], steps)]  # of one job: they leave all at once
 
 
 def _together(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
@@ -27,18 +27,6 @@ def _together(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps)
     for row, picture in zip(attendance.computed, pictures, strict=True):
         if row not in attendance.gone:
             made[row] = picture
-    return made
-
-
-def _in_turn(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
-    made: list[Made | EngineError] = []
-    ear = _OneRow(steps)
-    for row in rows:
-        try:
-            made += [CancelledError("the caller is gone")] if ear.gone else _together(loaded, family, [row], ear)
-        except _LeftError:
-            made.append(CancelledError("the caller is gone"))
-        ear.next()
     return made
 
 
@@ -73,32 +61,3 @@ def row_tensors(pipe: Any, family: Family) -> tuple[str, ...] | None:
 def _generators(loaded: Loaded, family: Family, rows: Sequence[Row]) -> list[Any]:
     device = loaded.device if family.noise_on_device else "cpu"
     return [loaded.torch.Generator(device).manual_seed(row.seed) for row in rows]
-
-
-class _LeftError(Exception):
-    """The caller of the row that runs is gone, and others wait."""
-
-
-class _OneRow:
-    """The ear of a row that runs alone, with the batch's own behind it."""
-
-    def __init__(self, steps: Steps) -> None:
-        self._steps = steps
-        self._known: frozenset[int] = frozenset()
-        self._row = 0
-
-    @property
-    def gone(self) -> bool:
-        """Whether the caller of the row whose turn it is has gone."""
-        return self._row in self._known
-
-    def next(self) -> None:
-        """The next row's turn."""
-        self._row += 1
-
-    def stepped(self) -> frozenset[int]:
-        """Raises _LeftError, or CancelledError when no row of the batch has a caller."""
-        self._known |= self._steps.stepped()
-        if self.gone:
-            raise _LeftError
-        return frozenset()
