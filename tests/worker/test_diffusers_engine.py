@@ -1,6 +1,5 @@
 """The real pipelines, tiny and random, through the worker's own path."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import CancelledError, FatalEngineError, Made, Row, Task, Unheard
 from stoker_worker.engine.start.folders import find_model
 from stoker_worker.engine.start.pipeline import Model
+from tests.worker.conftest import Engines
 
 pytestmark = [
     pytest.mark.torch,
@@ -46,9 +46,6 @@ class StoppedAfter:
 
 def no_stage(_name: str, _seconds: float) -> None:
     """Nobody asks how the start went."""
-
-
-Engines = Callable[[str, Pipeline], DiffusersEngine]
 
 
 def run(engines: Engines, pipeline: Pipeline, seed: int = 1, **changes: Any) -> Made:

@@ -1,6 +1,5 @@
 """Steps that are skipped: a job's picture depends on no other job, however that one ended."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from stoker_contracts.jobs import TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
 from stoker_worker.engine.protocol import CancelledError, FatalEngineError, Pixels, Row
+from tests.worker.conftest import Engines
 
 if TYPE_CHECKING:
     from stoker_worker.engine.diffusers import DiffusersEngine
@@ -19,8 +19,6 @@ pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
-
-Engines = Callable[[str, Pipeline], "DiffusersEngine"]
 
 
 class Callers:

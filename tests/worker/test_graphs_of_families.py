@@ -1,6 +1,5 @@
 """Each family's whole pipeline with recorded calls, beside the same without: not a bit differs."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
 from stoker_worker.engine.protocol import Made, Row, Unheard
 from tests.support.recorder import FakeRecorder
+from tests.worker.conftest import Engines
 
 if TYPE_CHECKING:
     from stoker_worker.engine.diffusers import DiffusersEngine
@@ -22,8 +22,6 @@ pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
-
-Engines = Callable[[str, Pipeline], "DiffusersEngine"]
 
 JOBS: dict[Pipeline, Job] = {
     Pipeline.TEXT_TO_IMAGE: TextToImage(prompt="a circle", width=64, height=32, num_inference_steps=2, guidance_scale=3),

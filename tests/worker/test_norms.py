@@ -17,6 +17,7 @@ from stoker_worker.engine import tiny
 from stoker_worker.engine.protocol import FatalEngineError, Made, Row, Unheard
 from stoker_worker.engine.speed.speed import Speed
 from stoker_worker.engine.speed.switches import Place
+from tests.worker.conftest import Engines
 
 torch = pytest.importorskip("torch")
 
@@ -27,8 +28,6 @@ pytestmark = [
     pytest.mark.torch,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
-
-Engines = Callable[[str, Pipeline], "DiffusersEngine"]
 
 INTERPRETED = """
 import json, sys

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stoker_contracts.jobs import ImageToImage, ImageToVideo, Job, TextToImage
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine import tiny
 from stoker_worker.engine.diffusers import DiffusersEngine
@@ -22,6 +21,7 @@ from stoker_worker.engine.protocol import Made, OutOfMemoryError, Row, Unheard
 from stoker_worker.engine.start.folders import family_in, find_model
 from stoker_worker.engine.start.memory import tensors
 from stoker_worker.engine.start.pipeline import Model, load_pipeline
+from tests.worker.test_graphs_of_families import JOBS, RECORDED
 from tests.worker.test_networks import assert_same
 
 torch = pytest.importorskip("torch")
@@ -34,13 +34,6 @@ pytestmark = [
 
 T2I, I2I, I2V = Pipeline
 EVERY = [(family, pipeline) for family, pipelines in tiny.FAMILIES.items() for pipeline in pipelines]
-JOBS: dict[Pipeline, Job] = {
-    T2I: TextToImage(prompt="a circle", width=64, height=32, num_inference_steps=2, guidance_scale=3),
-    I2I: ImageToImage(prompt="a circle", num_inference_steps=4, strength=0.5, guidance_scale=3),
-    I2V: ImageToVideo(width=64, height=32, num_inference_steps=2),
-}
-RECORDED = {"sd15": 2, "sdxl": 4, "sd3": 5, "flux": 4, "svd": 3, "ltx": 3, "wan": 3}
-"""Calls of each family that are recorded at least, as on a device that only plays at it (``test_graphs_of_families``)."""
 MIB = 2**20
 LOST = """
 import sys
