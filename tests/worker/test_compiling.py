@@ -16,7 +16,7 @@ from stoker_contracts.pipelines import Pipeline
 from stoker_worker.engine.diffusers import DiffusersEngine
 from stoker_worker.engine.protocol import Footprint
 from stoker_worker.engine.speed.compile_cache import NoStore
-from stoker_worker.engine.speed.compiling import AGAIN_AFTER, Compiled, prepare, twin
+from stoker_worker.engine.speed.compiling import Compiled, prepare, twin
 from stoker_worker.engine.speed.speed import Speed
 from stoker_worker.engine.start.pipeline import Loaded, Model
 from tests.support.recorder import FakeRecorder
@@ -194,30 +194,6 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_is_told_without_paths(caplog:
     assert "secret" not in caplog.text
 
 
-def test_what_found_no_memory_is_asked_for_again_some_batches_later(caplog: pytest.LogCaptureFixture) -> None:
-    denoiser, full = Denoiser(), [RuntimeError("CUDA out of memory")]
-
-    def code(*given: Any, **named: Any) -> Any:
-        if full:
-            raise full.pop()
-        return denoiser.forward(*given, **named)
-
-    compiled = Compiled(torch, denoiser.forward, code, NoStore(), contextlib.nullcontext(), later)
-    with torch.inference_mode():
-        compiled(torch.ones(2, 8), torch.tensor(1))
-        compiled.compile_next()
-        asked = []
-        for _ in range(AGAIN_AFTER + 1):
-            assert not compiled.adopt()
-            compiled(torch.ones(2, 8), torch.tensor(1))
-            asked.append(not compiled._asked.empty())
-    assert asked == [False] * AGAIN_AFTER + [True]
-    compiled.compile_next()
-
-    assert compiled.adopt()
-    assert "finds no memory" not in caplog.text, "nobody needs to look at it"
-
-
 class Place:
     """Where weights are parked."""
 
@@ -257,38 +233,6 @@ def test_weights_are_not_parked_while_they_are_compiled_nor_compiled_while_they_
 
 def later(_body: Callable[[], None]) -> None:
     """The test compiles when it wants to."""
-
-
-def test_only_so_many_forms_are_compiled() -> None:
-    denoiser, asked = Denoiser(), []
-    compiled = Compiled(torch, denoiser.forward, lambda *given, **_named: asked.append(len(given[0])), NoStore(),
-                        contextlib.nullcontext(), later)  # fmt: skip
-    with torch.inference_mode():
-        for rows in range(1, 20):
-            compiled(torch.ones(rows, 8), torch.tensor(1))
-    for _ in range(8):
-        compiled.compile_next()
-
-    assert asked == list(range(1, 9))
-    assert compiled._asked.empty()
-
-
-def test_made_up_inputs_have_the_form_of_the_real_ones() -> None:
-    seen: list[Any] = []
-    compiled = Compiled(torch, lambda *_given, **_named: None, lambda *given, **named: seen.append((given, named)), NoStore(),
-                        contextlib.nullcontext(), later)  # fmt: skip
-    with torch.inference_mode():
-        real = (torch.ones(4, 8).t(), torch.tensor(7).expand(3)), {"extra": {"ids": torch.ones(2, dtype=torch.long)}, "scale": 2}
-        compiled(*real[0], **real[1])
-    compiled.compile_next()
-    (((sample, steps), named),) = seen
-
-    assert [(each.shape, each.stride(), each.dtype) for each in (sample, steps)] == [
-        (each.shape, each.stride(), each.dtype) for each in real[0]
-    ]  # fmt: skip
-    assert named["scale"] == 2
-    assert named["extra"]["ids"].dtype == torch.long
-    assert torch.isfinite(sample).all()
 
 
 def test_a_twin_has_the_same_weights_and_its_own_code() -> None:
