@@ -126,7 +126,7 @@ def test_a_mix_is_read_from_a_file(tmp_path: Path) -> None:
         ((*STUB, "--field", "x"), "x is not NAME=VALUE"),
         ((*STUB, "--field", "stepz=3"), "the job: text-to-image has no field stepz"),
         ((*STUB, "--output-format", "mp4"), "the job: text-to-image has no field output_format"),
-        ((*STUB, "--optimization", "magic"), "optimization: unknown switches"),
+        ((*STUB, "--optimization", "magic"), "optimization: 'magic': no such switch"),
         ((*STUB, "--runs", "0"), "0 is not in the range x>=1"),
         ((*STUB, "--json", "/nowhere/a.json"), "/nowhere/a.json cannot be written"),
         ((*STUB, "--json", "/"), "/ cannot be written"),
