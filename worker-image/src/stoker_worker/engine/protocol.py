@@ -175,7 +175,7 @@ class Engine(Protocol):
         """
 
     def park(self) -> bool:
-        """Move the weights off the device, to be back faster than by a load; False where there is nothing to gain."""
+        """Move the weights off the device, to be back faster than by a load; False where they stay, at least for now."""
 
     def unpark(self) -> None:
         """Bring parked weights back. Raises FatalEngineError."""
