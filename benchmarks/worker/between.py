@@ -20,7 +20,7 @@ from stoker_worker.engine.families import family_of
 from stoker_worker.engine.protocol import Footprint, Row, Unheard
 from stoker_worker.engine.rows.batch import run_batch
 from stoker_worker.engine.speed.precisions import Precisions
-from stoker_worker.engine.speed.settled import settle
+from stoker_worker.engine.speed.settled import heard, settle
 from stoker_worker.engine.start.importing import import_libraries
 from stoker_worker.engine.start.pipeline import Loaded
 
@@ -39,7 +39,8 @@ def python_vs_stock(scratch: Path) -> dict[str, Any]:
     timer = Timer(torch, stage.device)
     stock, ours = _stock(stage, job), _ours(stage, job)
     stock(), ours()
-    both = duel(lambda: timer.seconds(stock), lambda: timer.seconds(ours), _ROUNDS, _SECONDS)
+    with heard():
+        both = duel(lambda: timer.seconds(stock), lambda: timer.seconds(ours), _ROUNDS, _SECONDS)
     return {
         "python_vs_stock": both.ratio,
         "stock_ms": statistics.median(both.stock) * 1000,
