@@ -177,6 +177,14 @@ def test_what_a_cluster_says_is_shown_to_the_letter() -> None:
         assert words in shown
 
 
+def test_a_terminal_is_not_told_what_to_do_by_a_worker() -> None:
+    worker = shown_worker("w", WorkerState.DRAINING, message="gone\x1b[2J\nand away")
+    shown = drawn(overview(shown_model("m", message="\x1b]0;owned\x07", workers=(worker,))))
+
+    assert "gone�[2J and away" in shown
+    assert {char for char in shown if not char.isprintable()} == {"\n"}
+
+
 @pytest.mark.parametrize(
     ("change", "row"),
     [

@@ -160,8 +160,19 @@ def _table(*left: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def _add(table: Table, *cells: str | Text) -> None:
-    """A row of a table. A plain string in a cell would be read as rich's markup, and people name things as they like."""
-    table.add_row(*[Text(cell) if isinstance(cell, str) else cell for cell in cells])
+    """A row of a table."""
+    table.add_row(*[_to_the_letter(cell) for cell in cells])
+
+
+def _to_the_letter(cell: str | Text) -> Text:
+    """What a cluster says is anything: rich would take a plain string for markup, and a terminal obeys control characters."""
+    text = Text(cell) if isinstance(cell, str) else cell
+    text.plain = "".join(char if char.isprintable() else _harmless(char) for char in text.plain)
+    return text
+
+
+def _harmless(char: str) -> str:
+    return " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
 
 
 def _coloured(state: ModelState | WorkerState) -> Text:
