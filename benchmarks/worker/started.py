@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import BenchmarkError, free_port
+from stoker_contracts.worker import Variable
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _LOAD_SECONDS = 90.0
@@ -47,6 +48,11 @@ def status(port: int, path: str) -> int | None:
         connection.close()
 
 
+def _without_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables of this process but for those that a worker reads: on somebody's machine they may mean another program."""
+    return {name: value for name, value in variables.items() if name not in set(Variable)}
+
+
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "none"
@@ -58,9 +64,10 @@ def started(folder: Path, **settings: str) -> Iterator[Worker]:
     port = free_port()
     told = folder / f"worker-{port}.log"
     variables = {"HOST": "127.0.0.1", "PORT": str(port), "TERMINATION_MESSAGE_PATH": str(folder / "termination")} | settings
+    environment = _without_settings(os.environ) | ONE_THREAD | variables
     began = time.monotonic()
     with told.open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "stoker_worker"], env=os.environ | ONE_THREAD | variables, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "stoker_worker"], env=environment, stderr=log)
     try:
         while status(port, "/health") is None:
             if process.poll() is not None or time.monotonic() - began > _LOAD_SECONDS:
