@@ -108,7 +108,7 @@ def test_a_job_of_more_steps_pixels_or_frames_costs_more() -> None:
     assert video == pytest.approx(25 * small)
 
 
-@pytest.mark.parametrize("bad", [None, "many", -5, 0, "nan", 10**12, [1]])
+@pytest.mark.parametrize("bad", [None, "many", -5, 0, "nan", [1]])
 def test_a_bad_number_costs_what_the_default_costs(bad: object) -> None:
     default = declared_cost(Pipeline.IMAGE_TO_IMAGE, {})
 

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker_orchestrator.domain.cost import Rates
+from stoker_contracts.pipelines import Pipeline
+from stoker_orchestrator.domain.cost import Rates, declared_cost
+
+
+@pytest.mark.parametrize("absurd", [999_999, 1e300, "inf", "9" * 400])
+def test_a_job_declares_no_more_than_the_largest_that_a_worker_takes(absurd: object) -> None:
+    fields = ("num_inference_steps", "width", "height", "num_images_per_prompt")
+
+    assert declared_cost(Pipeline.TEXT_TO_IMAGE, dict.fromkeys(fields, absurd)) == pytest.approx(500 * 4.096**2 * 16)
+    assert declared_cost(Pipeline.IMAGE_TO_IMAGE, {"strength": absurd}) == declared_cost(Pipeline.IMAGE_TO_IMAGE, {"strength": 1})
 
 
 def test_before_anything_was_seen_a_guess_is_made_and_said_to_be_one() -> None:

@@ -16,13 +16,15 @@ from stoker_contracts.uploads import MIN_SIDE
 MAX_PROMPT_BYTES = 8192
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 4096
+MAX_STEPS = 500
+MAX_IMAGES = 16
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_BYTES)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
-Steps = Annotated[int, Field(ge=0, le=500, description="Denoising steps; 0 asks for the model's own default.")]
+Steps = Annotated[int, Field(ge=0, le=MAX_STEPS, description="Denoising steps; 0 asks for the model's own default.")]
 Guidance = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
-Images = Annotated[int, Field(ge=1, le=16)]
+Images = Annotated[int, Field(ge=1, le=MAX_IMAGES)]
 OutputFormat = Literal["frames", "mp4"]
 """How a video is returned: `frames` (Livepeer's runner) or one `mp4` in `images`."""
 

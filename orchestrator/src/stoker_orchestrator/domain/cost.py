@@ -4,18 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stoker_contracts.jobs import MAX_IMAGES, MAX_SIDE, MAX_STEPS
 from stoker_contracts.pipelines import FACTS, Pipeline
 
 _MEGAPIXEL = 1_000_000
 
 
 def declared_cost(pipeline: Pipeline, fields: Mapping[str, Any]) -> float:
-    """Steps × megapixels × images × frames. What a request leaves out, or says badly, counts as Livepeer's default."""
+    """Steps × megapixels × images × frames. What a request leaves out, or says badly, counts as Livepeer's default.
+
+    What is more than any worker takes counts as the most that one takes: such a job is refused there, and must not seem to fill a
+    line until then.
+    """
     facts = FACTS[pipeline]
-    steps = _number(fields, "num_inference_steps", facts.default_steps)
-    pixels = _number(fields, "width", 1024) * _number(fields, "height", 576)
-    images = _number(fields, "num_images_per_prompt", 1)
-    strength = _number(fields, "strength", facts.default_strength) if pipeline is Pipeline.IMAGE_TO_IMAGE else 1.0
+    steps = _number(fields, "num_inference_steps", facts.default_steps, MAX_STEPS)
+    pixels = _number(fields, "width", 1024, MAX_SIDE) * _number(fields, "height", 576, MAX_SIDE)
+    images = _number(fields, "num_images_per_prompt", 1, MAX_IMAGES)
+    strength = _number(fields, "strength", facts.default_strength, 1) if pipeline is Pipeline.IMAGE_TO_IMAGE else 1.0
     return steps * strength * pixels / _MEGAPIXEL * images * facts.frames
 
 
@@ -92,7 +97,7 @@ class Rates:
         self._seen = {key: seen for key, seen in self._seen.items() if key[0] != model}
 
 
-def _number(fields: Mapping[str, Any], key: str, default: float) -> float:
+def _number(fields: Mapping[str, Any], key: str, default: float, most: float) -> float:
     given = fields.get(key)
     if given is None:
         return default
@@ -100,4 +105,4 @@ def _number(fields: Mapping[str, Any], key: str, default: float) -> float:
         value = float(given)
     except (TypeError, ValueError):
         return default
-    return value if 0 < value < _MEGAPIXEL else default
+    return min(value, most) if value > 0 else default
