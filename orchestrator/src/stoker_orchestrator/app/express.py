@@ -17,10 +17,9 @@ from stoker_orchestrator.app.broker import Broker
 from stoker_orchestrator.app.desk import Slot
 from stoker_orchestrator.app.event_stream import wants_events
 from stoker_orchestrator.app.foreign import Foreign
-from stoker_orchestrator.app.forwarding import MODEL, REFUSED, about, identified, lines, onward, passed_back
+from stoker_orchestrator.app.forwarding import MODEL, REFUSED, about, identified, lines, onward, outcome_of, passed_back
 from stoker_orchestrator.app.serving.exchange import Exchange
 from stoker_orchestrator.app.target import NoTargetError, Path, Target, target_of_json
-from stoker_orchestrator.domain.switchboard import Outcome
 
 _LONG_WAY = frozenset(name.lower().encode() for name in (HEADER_MODEL, HEADER_TIMEOUT))
 """Headers that ask for more than a worker."""
@@ -65,7 +64,7 @@ class Flight:
         self.exchange.start(connection.status, passed_back(connection.headers), told)
         self.exchange.finish(connection.everything())
         self.upstream.give_back(self.pending.address, connection)
-        self.slot.outcome = Outcome.SERVED
+        self.slot.outcome = outcome_of(connection.status)
         self._end(connection.status, "answered")
 
     def stop(self, _: Exception) -> None:

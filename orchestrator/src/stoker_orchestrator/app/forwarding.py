@@ -29,6 +29,7 @@ _AS_MP4 = HEADER_OUTPUT_FORMAT.encode() + b": mp4\r\n"
 _TIMEOUT = HEADER_TIMEOUT.encode()
 _PASSED_ON = (b"content-type", b"accept")
 _PASSED_BACK = frozenset({b"content-type", b"content-length", HEADER_SEED.lower().encode(), HEADER_LOSSY.lower().encode()})
+_OK = 200
 REFUSED = 500
 """With this status a worker may say that it took no job."""
 _DRAINING, _FULL, _LATE = b'"worker_draining"', b'"worker_full"', b'"deadline_exceeded"'
@@ -57,7 +58,7 @@ class Forwarder:
             shown = await self._foreign.translated(job, slot.endpoint, answer) if foreign else answer
             job.told += about(slot.endpoint.id, slot.waited, cold=slot.cold > 0)
             await self._answer(job, shown, body)
-            slot.outcome = Outcome.SERVED
+            slot.outcome = outcome_of(answer.status)
         finally:
             self._upstream.release(answer)
 
@@ -93,6 +94,11 @@ class Forwarder:
             job.reply.finish(body)
         else:
             await answer.pass_to(job.reply)
+
+
+def outcome_of(status: int) -> Outcome:
+    """What the status of a worker's answer says of the job's time there."""
+    return Outcome.SERVED if status == _OK else Outcome.ANSWERED
 
 
 def onward(given: Mapping[bytes, bytes], pipeline: Pipeline, identity: str) -> bytes:

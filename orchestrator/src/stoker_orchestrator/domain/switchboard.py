@@ -26,7 +26,9 @@ class Outcome(Enum):
     """How a job's time on a worker ended, as far as the worker is to blame for it."""
 
     SERVED = auto()
-    """It was answered; its time tells how fast the worker is."""
+    """It was done; its time tells how fast the worker is."""
+    ANSWERED = auto()
+    """It was answered without being done, by a worker that is well: a refusal takes no time, and tells nothing of a job's."""
     LOST = auto()
     """The worker went away, or was given up."""
     NEITHER = auto()
@@ -151,11 +153,14 @@ class Switchboard:
         effects: list[Effect] = []
         endpoint = grant.endpoint
         self.registry.give_back(endpoint, grant.cost, now)
-        if outcome is Outcome.SERVED:
-            self._learn(endpoint, grant.cost, seconds)
-            self.outliers.ended(endpoint)
-        elif outcome is Outcome.LOST and self.registry.endpoint(endpoint.id) is endpoint:
-            effects += self._judged(self.outliers.failed(endpoint), now)
+        match outcome:
+            case Outcome.SERVED:
+                self._learn(endpoint, grant.cost, seconds)
+                self.outliers.ended(endpoint)
+            case Outcome.ANSWERED:
+                self.outliers.ended(endpoint)
+            case Outcome.LOST if self.registry.endpoint(endpoint.id) is endpoint:
+                effects += self._judged(self.outliers.failed(endpoint), now)
         if self._lines:
             effects += self._serve(endpoint.model, now)
         return effects
