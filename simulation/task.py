@@ -187,7 +187,7 @@ class Attempt:
     def draining(self) -> None:
         """The worker takes no more jobs."""
         self.task.leaving(self._identity)
-        self._close(Outcome.NEITHER)
+        self._close(Outcome.LEAVING)
         self.task.again()
 
     def full(self) -> None:

@@ -1,11 +1,16 @@
 """Workers that hung, and are back: who lost a job there may meet them again."""
 
+import asyncio
+
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import EndpointState
 from stoker_orchestrator.domain.outliers import Pulse
 from stoker_orchestrator.domain.switchboard import Granted, Outcome, Switchboard
 from tests.support.fleet import endpoint
+from tests.support.orchestrator import JOB, world
 from tests.support.switchboards import M, granted, switchboard
+from tests.support.waiting import until
+from tests.support.workers import draining
 
 
 def ejected_with_a_lost_job() -> Switchboard:
@@ -38,3 +43,15 @@ def test_a_worker_that_loses_another_job_after_its_recovery_is_not_met_again() -
     board.release(again, now=10, outcome=Outcome.LOST)
 
     assert granted(board.arrive(3, M, Ask(1, excluded=("a",)), now=10)) == []
+
+
+async def test_a_worker_that_had_recovered_and_drains_is_asked_once() -> None:
+    async with world() as here:
+        worker = await here.worker("w", draining)
+        here.orchestrator.broker.registry.endpoints[0].recovered = True
+        job = asyncio.create_task(here.post(json=JOB))
+        await until(lambda: here.waiting == 1)
+        await here.worker("x")
+
+        assert (await job).headers["stoker-worker"] == "x"
+    assert len(worker.requests) == 1

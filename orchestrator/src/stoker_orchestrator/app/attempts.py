@@ -109,6 +109,7 @@ class Attempts:
             self._still_patient(target, course)
             await asyncio.sleep(FULL_PAUSE_SECONDS)  # the slot stays taken meanwhile, as it is
         except WorkerLeavingError:
+            slot.outcome = Outcome.LEAVING
             course.excluded += (slot.endpoint.id,)
         except WorkerLostError as error:
             slot.outcome = Outcome.LOST

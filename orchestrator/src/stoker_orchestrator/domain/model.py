@@ -127,7 +127,7 @@ class Endpoint:
     """It has said itself that it is ready, before its fleet did."""
     ejected: bool = False
     recovered: bool = False
-    """It was ejected, answers again and has lost no job since: a job that it lost before may meet it once more."""
+    """It was ejected, answers again and has lost or turned away no job since: one that it lost before may meet it once more."""
     leaving: Leaving = Leaving.STAYS
 
     @property

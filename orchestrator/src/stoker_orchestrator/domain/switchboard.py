@@ -31,8 +31,10 @@ class Outcome(Enum):
     """It was answered without being done, by a worker that is well: a refusal takes no time, and tells nothing of a job's."""
     LOST = auto()
     """The worker went away, or was given up."""
+    LEAVING = auto()
+    """The worker said that it takes no more jobs."""
     NEITHER = auto()
-    """The caller hung up, or the worker said that it takes no job now."""
+    """The caller hung up, or the worker was full."""
 
 
 @dataclass(slots=True)
@@ -159,6 +161,8 @@ class Switchboard:
                 self.outliers.ended(endpoint)
             case Outcome.ANSWERED:
                 self.outliers.ended(endpoint)
+            case Outcome.LEAVING:
+                endpoint.recovered = False
             case Outcome.LOST if self.registry.endpoint(endpoint.id) is endpoint:
                 effects += self._judged(self.outliers.failed(endpoint), now)
         if self._lines:
