@@ -24,7 +24,7 @@ def check_bounds(orchestrator: Orchestrator, jobs: int) -> None:
     _at_most("endpoints by model", sum(map(len, registry._of_model.values())), len(endpoints))
     _at_most("busy endpoints", len(registry._busy), jobs)
     _at_most("records of endpoints", len(board.outliers._records), live)
-    _at_most("ejected endpoints", len(board.outliers._ejected), len(endpoints))
+    _at_most("watched endpoints", len(board.outliers._watched), len(endpoints))
     _at_most("lines", len(board._lines), len(models) + jobs)
     _at_most("start times", len(registry._start_seconds), len(models))
     if board.told is None:

@@ -178,6 +178,19 @@ async def test_a_worker_that_answers_probes_again_gets_jobs_again() -> None:
 
 
 @pytest.mark.usefixtures("quick_probes")
+async def test_a_job_whose_connection_the_only_worker_lost_meets_it_again_once_it_answers() -> None:
+    async with world() as here:
+        worker = await here.worker("w", die)
+        job = asyncio.create_task(here.post(json=JOB))
+        await until(lambda: worker.requests)
+        worker.behaviour = echo
+        answer = await job
+
+        assert here.metric("stoker_decisions_total", kind="readmit", model="m", reason="answered") == 0
+    assert (answer.status_code, len(worker.requests)) == (200, 2)
+
+
+@pytest.mark.usefixtures("quick_probes")
 async def test_a_long_job_on_a_worker_that_answers_probes_is_left_alone() -> None:
     release = asyncio.Event()
 

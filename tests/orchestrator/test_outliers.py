@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from stoker_orchestrator.domain.model import Endpoint, EndpointState
-from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Readmitted
+from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Readmitted, Recovered
 
 
 @pytest.fixture
@@ -137,3 +137,42 @@ def test_a_step_counter_that_began_anew_is_progress(endpoint: Endpoint) -> None:
     outliers.answered("a", 3, now=20)
 
     assert outliers.answered("a", 3, now=49) == []
+
+
+def test_an_endpoint_that_lost_a_job_is_asked_while_it_is_idle_until_it_answers(endpoint: Endpoint) -> None:
+    outliers = begun(endpoint)
+    outliers.failed(endpoint)
+    endpoint.in_flight = 0
+
+    assert outliers.due([], now=2) == [Probe(endpoint)]
+    assert not endpoint.recovered
+    assert outliers.answered("a", 3, now=2) == [Recovered(endpoint)]
+    assert endpoint.recovered
+    assert outliers.due([], now=100) == []
+
+
+def test_an_answer_does_not_make_up_for_a_lost_job(endpoint: Endpoint) -> None:
+    outliers = begun(endpoint)
+    outliers.failed(endpoint)
+    outliers.answered("a", None, now=2)
+
+    assert outliers.failed(endpoint) == [Ejected(endpoint, "failures")]
+
+
+def test_an_endpoint_that_lost_a_job_and_is_silent_then_is_ejected(endpoint: Endpoint) -> None:
+    outliers = begun(endpoint)
+    outliers.failed(endpoint)
+    endpoint.in_flight = 0
+    outliers.silent("a")
+
+    assert outliers.silent("a") == [Ejected(endpoint, "silent")]
+
+
+def test_an_endpoint_that_may_not_answer_while_it_works_is_asked_once_it_is_idle(endpoint: Endpoint) -> None:
+    endpoint.pulse = False
+    outliers = begun(endpoint)
+    outliers.failed(endpoint)
+
+    assert outliers.due([endpoint], now=60) == []
+    endpoint.in_flight = 0
+    assert outliers.due([], now=60) == [Probe(endpoint)]

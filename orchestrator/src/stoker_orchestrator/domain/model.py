@@ -127,7 +127,7 @@ class Endpoint:
     """It has said itself that it is ready, before its fleet did."""
     ejected: bool = False
     recovered: bool = False
-    """It was ejected, answers again and has lost or turned away no job since: one that it lost before may meet it once more."""
+    """It has answered since it last lost a job, and turned none away: a job that it lost may meet it once more."""
     leaving: Leaving = Leaving.STAYS
 
     @property

@@ -1,7 +1,8 @@
-"""Endpoints that fail though their fleet calls them ready: ejected, probed, and let in again.
+"""Endpoints that fail though their fleet calls them ready: probed, ejected, and let in again.
 
-An endpoint is ejected after two failures in a row, or when it answers no probe while a job of ours runs there. Two and not five in
-a row, as Envoy has it (`outlier_detection.proto`): jobs here take seconds to minutes.
+One that lost a job is asked until it answers, so that the job need not wait for another worker where the only one lives. One is
+ejected after two failures in a row, or when it answers no probe then or while a job of ours runs there. Two and not five in a row,
+as Envoy has it (`outlier_detection.proto`): jobs here take seconds to minutes.
 """
 
 from collections.abc import Iterable
@@ -57,7 +58,14 @@ class Readmitted:
     endpoint: Endpoint
 
 
-Judgement = Probe | Ejected | Readmitted
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """An endpoint that lost a job and was not ejected answers: the job may meet it once more."""
+
+    endpoint: Endpoint
+
+
+Judgement = Probe | Ejected | Readmitted | Recovered
 
 
 @dataclass(slots=True)
@@ -75,11 +83,12 @@ class _Record:
 
 
 class Outliers:
-    """The records of all endpoints that run jobs or were ejected."""
+    """The records of all endpoints that run jobs, lost one, or were ejected."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
-        self._ejected: dict[str, Endpoint] = {}
+        self._watched: dict[str, Endpoint] = {}
+        """Those that were ejected or lost a job, and have not answered since: they are probed while they are idle as well."""
 
     def begun(self, endpoint: Endpoint, now: float) -> None:
         """A job begins there."""
@@ -98,24 +107,26 @@ class Outliers:
         record = self._record(endpoint)
         record.failures += 1
         endpoint.recovered = False
+        self._watched[endpoint.id] = endpoint
         return [self._eject(record, "failures")] if record.failures >= FAILURES and not endpoint.ejected else []
 
     def know(self, endpoint: Endpoint) -> None:
         """The endpoint was ejected by another orchestrator; from now on it is probed from here."""
-        self._ejected[endpoint.id] = self._record(endpoint).endpoint
+        self._watched[endpoint.id] = self._record(endpoint).endpoint
 
     def gone(self, identity: str) -> None:
         """The endpoint is no more."""
         self._records.pop(identity, None)
-        self._ejected.pop(identity, None)
+        self._watched.pop(identity, None)
 
     def due(self, busy: Iterable[Endpoint], now: float) -> list[Judgement]:
-        """Whom to probe now: of the busy endpoints those at work for a while, and ejected ones whose time has come."""
-        idle = [each for each in self._ejected.values() if not each.in_flight]
+        """Whom to probe now: of the busy endpoints those at work for a while, and of the watched ones those whose time has come."""
+        idle = [each for each in self._watched.values() if not each.in_flight]
         return [Probe(each) for each in [*busy, *idle] if self._is_due(each, now)]
 
     def _is_due(self, endpoint: Endpoint, now: float) -> bool:
-        if not endpoint.ejected and not (endpoint.in_flight and endpoint.pulse):
+        asked = endpoint.pulse if endpoint.in_flight else endpoint.id in self._watched
+        if not endpoint.ejected and not asked:
             return False
         record = self._record(endpoint)
         pause = _BACK_OFF_SECONDS[min(record.tries, len(_BACK_OFF_SECONDS) - 1)] if endpoint.ejected else PROBE_SECONDS
@@ -130,11 +141,8 @@ class Outliers:
         if record is None:
             return []
         record.misses = 0
-        if record.endpoint.ejected:
-            record.endpoint.ejected, record.endpoint.recovered = False, True
-            record.failures, record.tries, record.moved_at = 0, 0, now
-            del self._ejected[identity]
-            return [Readmitted(record.endpoint)]
+        if self._watched.pop(identity, None) is not None:
+            return [self._back(record, now)]
         if steps is None or not record.endpoint.in_flight:
             return []
         if record.steps is None or steps != record.steps:
@@ -157,9 +165,18 @@ class Outliers:
             return []
         return [self._eject(record, "silent")] if record.misses >= FAILURES else []
 
+    def _back(self, record: _Record, now: float) -> Judgement:
+        """It answers. What it lost before counts on unless it was ejected for it."""
+        record.endpoint.recovered = True
+        if not record.endpoint.ejected:
+            return Recovered(record.endpoint)
+        record.endpoint.ejected = False
+        record.failures, record.tries, record.moved_at = 0, 0, now
+        return Readmitted(record.endpoint)
+
     def _eject(self, record: _Record, reason: str) -> Ejected:
         record.endpoint.ejected, record.endpoint.recovered, record.tries = True, False, 0
-        self._ejected[record.endpoint.id] = record.endpoint
+        self._watched[record.endpoint.id] = record.endpoint
         return Ejected(record.endpoint, reason)
 
     def _record(self, endpoint: Endpoint) -> _Record:

@@ -14,7 +14,7 @@ from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, FleetE
 from stoker_orchestrator.domain.hold import Ask, Line
 from stoker_orchestrator.domain.load import NOBODY, Crowd, Load
 from stoker_orchestrator.domain.model import Endpoint, EndpointState, Model
-from stoker_orchestrator.domain.outliers import Ejected, Outliers, Probe, Pulse, Readmitted
+from stoker_orchestrator.domain.outliers import Judgement, Outliers, Probe, Pulse
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.router import choose
 
@@ -62,7 +62,7 @@ class Wake:
     model: str
 
 
-Effect = Granted | Refused | Wake | Probe | Ejected | Readmitted
+Effect = Granted | Refused | Wake | Judgement
 
 
 class Switchboard:
@@ -236,7 +236,7 @@ class Switchboard:
         judged = self.outliers.answered(identity, pulse.steps, now) if pulse.alive else self.outliers.silent(identity)
         return self._judged(judged, now)
 
-    def _judged(self, judged: list[Probe | Ejected | Readmitted], now: float) -> list[Effect]:
+    def _judged(self, judged: list[Judgement], now: float) -> list[Effect]:
         effects: list[Effect] = list(judged)
         for each in judged:
             effects += self.look(each.endpoint.model, now)
