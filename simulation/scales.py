@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from simulation.bounds import ViolationError
-from simulation.cluster import Cluster
+from simulation.cluster import Cluster, Pod
 from simulation.heap import Heap
 from simulation.plan import Plan
 from stoker_contracts.resources.scaling import ScalingReason
@@ -52,10 +53,16 @@ class Scales:
         if effect.reason is ScalingReason.IDLE and since < min(self._plan.idle_after, self._plan.residency) * _SKEWED:
             self._say(effect, f"{since:.1f} s after it was scaled up")
         going = [each.id for each in endpoints if each.leaving is Leaving.CONDEMNED and each.state is EndpointState.READY]
-        pods = [self._cluster.pods.get(identity.rpartition(".")[0]) for identity in going]
-        for pod in pods:
-            if pod is not None and pod.state is EndpointState.READY and self._age(pod.ready_at) < self._plan.residency * _SKEWED:
+        for pod in self._told_as_ready(going):
+            if self._age(pod.ready_at) < self._plan.residency * _SKEWED:
                 self._say(effect, f"and {pod.name} goes {self._age(pod.ready_at):.1f} s after it became ready")
+
+    def _told_as_ready(self, identities: list[str]) -> Iterator[Pod]:
+        """The pods that are ready and in which no other process runs than the one that the orchestrator was told of."""
+        for identity in identities:
+            pod = self._cluster.pods.get(identity.rpartition(".")[0])
+            if pod is not None and pod.identity == identity and pod.state is EndpointState.READY:
+                yield pod
 
     def _age(self, moment: float) -> float:
         return self._heap.now - moment
