@@ -62,7 +62,7 @@ def nothing(*_: Any, **__: Any) -> list[Any]:
         (Line, "expired", "beyond its patience"),
         (Line, "turn", "beyond its patience"),
         (Outliers, "due", "still ejects|without an end"),
-        (Outliers, "gone", "records of endpoints"),
+        (Outliers, "gone", "records of endpoints|watched endpoints"),
         (Registry, "_forget", "endpoints are kept"),
         (Registry, "give_back", "busy endpoints are kept"),
         (Switchboard, "_serve", "which is free"),
