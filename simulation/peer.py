@@ -28,7 +28,6 @@ from stoker_orchestrator.domain.model import Endpoint
 if TYPE_CHECKING:
     from simulation.orchestrator import Orchestrator
 
-TICK_SECONDS = 0.1
 _AGAIN_SECONDS = 0.2
 _DEAF_SECONDS = 5.0
 _API_SECONDS = (0.005, 0.1)
@@ -207,7 +206,7 @@ class Peer:
         """The leader leads no longer."""
         if wire is self._wire:
             self._stand_alone()
-            self._do(self.election.look(self.orchestrator.now))
+            self._do(self.election.dismissed(self.orchestrator.now))
 
     def _stand_alone(self) -> None:
         """Nobody gives out slots: what is in use counts here, and who waits does so here."""

@@ -95,7 +95,7 @@ async def measure(pipe: Connection, port: int) -> dict[str, float]:
     for number in AT_A_TIME:
         found[f"own_us_{number}"], _ = await take(switching, number)
     switchboard.paused = True
-    link = Link(Candidate("b/1", "", ""), switching, switchboard, lambda *_: None, lambda: None)
+    link = Link(Candidate("b/1", "", ""), switching, switchboard, lambda *_: None, lambda: None, lambda: None)
     link.follow(Candidate("a/1", f"127.0.0.1:{port}", "token"))
     while not link.linked:  # noqa: ASYNC110 - once, before anything is measured
         await asyncio.sleep(0.01)

@@ -223,6 +223,26 @@ def test_one_that_stops_succeeds_a_leader_that_is_gone_where_nobody_else_will() 
     assert follower.until(RECLAIM_SECONDS + 0.5) == [Lead(Reason.GONE)]
 
 
+def test_a_leader_that_gives_up_the_lead_and_takes_it_back_is_followed_anew() -> None:
+    leader, follower, _ = pair()
+    follower.away = True
+    leader.do(leader.election.retire(0.1))
+    follower.do(follower.election.dismissed(0.1))
+    assert Lead(Reason.VACANT) in leader.until(RECLAIM_SECONDS + 1)
+    follower.away = False
+    assert follower.until(RECLAIM_SECONDS + 3) == [Follow(A)]
+
+
+def test_a_look_that_began_before_the_leader_gave_up_the_lead_tells_nothing() -> None:
+    _, follower, lease = pair()
+    (read,) = follower.election.look(0.1)
+    assert isinstance(read, Read)
+    before = lease.seen
+    assert follower.election.dismissed(0.2) == []
+    assert follower.election.read(before, 0.3) == []
+    assert follower.election.tick(0.3) == [Read()]
+
+
 def test_a_write_whose_answer_was_lost_is_found_again() -> None:
     lease = Lease()
     one = Played(A, lease)

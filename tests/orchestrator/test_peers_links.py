@@ -82,3 +82,22 @@ async def test_a_leader_that_lost_the_api_server_gives_way_and_both_keep_their_j
 
     assert statuses(jobs) == [200] * 6
     assert not them.too_many
+
+
+async def test_a_leader_that_leads_again_before_anybody_else_could_is_followed_again() -> None:
+    async with company(2) as them:
+        gauge = await them.worker("w")
+        leader, (follower,) = them.leader, them.followers
+        jobs = [leader.job(), follower.job()]
+        await until(lambda: gauge.running == 1 and leader.board.waiting("m") == 1)
+        follower.leases.away = True
+        leader.orchestrator.server.wind_down()
+        leader.peers.retire()
+        await until(lambda: not leader.leading)
+        await until(lambda: leader.leading)
+        follower.leases.away = False
+        await until(lambda: follower.linked)
+        gauge.let(2)
+        await asyncio.wait(jobs)
+
+    assert statuses(jobs) == [200, 200]

@@ -125,7 +125,7 @@ class Election:
         self.me = me
         self.leading = False
         self.leader: Candidate | None = None
-        """Whom this process follows, or followed last."""
+        """Whom this process follows, or followed last; None once that one has given up the lead."""
         self._seen: Seen | None = None
         self._still_since: float | None = None
         self._looked_at = self._renewed_at = self._called_at = self._again_at = float("-inf")
@@ -135,6 +135,7 @@ class Election:
         self._gone = self._alive = ""
         self._refusals = 0
         self._silent, self._silent_at = "", float("-inf")
+        self._dismissed_at = float("-inf")
         self._retiring = self._ending = self._stepping_down = False
 
     @property
@@ -157,6 +158,8 @@ class Election:
     def read(self, seen: Seen, now: float) -> list[Effect]:
         """The Lease was read."""
         self._call, self._looked_at = None, now
+        if self._called_at < self._dismissed_at:
+            return []  # it may tell of the leader that has given up the lead since
         before, self._seen = self._seen, seen
         if self._still_since is None or before is None or (before.holder, before.renewed) != (seen.holder, seen.renewed):
             self._still_since = now
@@ -207,6 +210,11 @@ class Election:
         """The Lease is about to change, or has: look at once."""
         self._seen = None
         return self.tick(now)
+
+    def dismissed(self, now: float) -> list[Effect]:
+        """The leader gives up the lead. Whoever holds the Lease next is followed anew, even the same one."""
+        self.leader, self._dismissed_at = None, now
+        return self.look(now)
 
     def told(self, leader: Candidate) -> list[Effect]:
         """Another process says that it holds the Lease."""

@@ -34,8 +34,8 @@ AGAIN_SECONDS = 0.2
 class Link:
     """Follows one leader at a time.
 
-    `doubt` is told what speaks against the leader, None where it speaks for itself; `look` is called when the Lease is about to
-    change.
+    `doubt` is told what speaks against the leader, None where it speaks for itself; `look` is called when the Lease may have
+    changed, `dismissed` when the leader gives up the lead.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Link:
         board: Switchboard,
         doubt: Callable[[str, Evidence | None], None],
         look: Callable[[], None],
+        dismissed: Callable[[], None],
     ) -> None:
         self.peers: set[str] | None = None
         """Who else follows the leader, or followed it last; None while nothing is known of that."""
@@ -53,6 +54,7 @@ class Link:
         self._board = board
         self._doubt = doubt
         self._look = look
+        self._dismissed = dismissed
         self._leader: Candidate | None = None
         self._reached = False
         """Whether the leader has ever answered: where not, a refused connection tells as little as a closed way."""
@@ -150,7 +152,7 @@ class Link:
                 self._desk.local.changed.set()
             case Goodbye():
                 self._stand_alone()
-                self._look()
+                self._dismissed()
             case _:
                 remote.hear(message)
 

@@ -114,7 +114,7 @@ class Peers:
         me = Candidate(f"{site.pod}/{secrets.token_hex(4)}", f"{host}:{port}", secrets.token_urlsafe(24))
         self._election = Election(me)
         self._followers = Followers(me, self._broker.local, board, lambda leader: self._do(self._election.told(leader)))
-        self._link = Link(me, self._broker.desk, board, self._doubt, lambda: self._do(self._election.look(time.monotonic())))
+        self._link = Link(me, self._broker.desk, board, self._doubt, self._look, self._dismissed)
         self._began = True
 
     def _may_write(self) -> bool:
@@ -145,6 +145,12 @@ class Peers:
             self._do(self._election.trust(identity))
         else:
             self._do(self._election.doubt(identity, evidence, time.monotonic()))
+
+    def _look(self) -> None:
+        self._do(self._election.look(time.monotonic()))
+
+    def _dismissed(self) -> None:
+        self._do(self._election.dismissed(time.monotonic()))
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
