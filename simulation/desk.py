@@ -194,7 +194,8 @@ class RemoteDesk:
         for attempt in attempts:
             attempt.desk, attempt.grant = self, replace(attempt.grant, ticket=next(self._numbers))
             self._held[attempt.grant.ticket] = attempt
-        held = [(number, each.grant.endpoint, each.grant.cost) for number, each in self._held.items()]
+        now = self._owner.now
+        held = [(number, each.grant.endpoint, each.grant.cost, now - each.began) for number, each in self._held.items()]
         self._wire.send(self._wire.leader, self._wire.leader.followers.held, self._wire, held)
 
     def hand_over(self) -> list[Attempt]:

@@ -167,15 +167,13 @@ class Followers:
             grant, began = follower.slots.pop(number)
             self._local.free(grant, outcome, self._orchestrator.now - began)
 
-    def held(self, wire: Wire, slots: list[tuple[int, Endpoint, float]]) -> None:
-        """A follower says which places its jobs have."""
+    def held(self, wire: Wire, slots: list[tuple[int, Endpoint, float, float]]) -> None:
+        """A follower says which places its jobs have, and for how long."""
         follower = self._at(wire)
         if follower is not None:
-            for number, endpoint, cost in slots:
-                follower.slots[number] = (
-                    self._local.count(Endpoint(endpoint.id, endpoint.model, endpoint.address), cost),
-                    self._orchestrator.now,
-                )
+            for number, endpoint, cost, age in slots:
+                grant = self._local.count(Endpoint(endpoint.id, endpoint.model, endpoint.address), cost)
+                follower.slots[number] = grant, self._orchestrator.now - age
 
     def settled(self, wire: Wire) -> None:
         """A follower has said all that it has."""

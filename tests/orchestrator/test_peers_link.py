@@ -12,10 +12,12 @@ from stoker_orchestrator.app.peers.messages import (
     Beat,
     Denied,
     Given,
+    Held,
     Hello,
     Left,
     Loaded,
     Message,
+    Returned,
     Unwelcome,
     Welcome,
     decode,
@@ -129,6 +131,30 @@ async def test_a_job_that_leaves_as_its_slot_comes_gives_it_back() -> None:
         assert them.leader.in_flight() == 1
         other.wire.send(Left(7))
         await until(lambda: them.leader.in_flight() == 0)
+
+
+async def test_a_slot_that_moves_to_the_leader_teaches_the_whole_time_that_its_job_took() -> None:
+    async with company(1) as them:
+        await them.worker("w")
+        other = await stranger(them)
+        other.wire.send(Hello(LANGUAGE, me(them).identity, me(them).token, "x/1"))
+        other.wire.send(Held([(7, "w", "m", 2.0)], [60.0]))
+        other.wire.send(Returned(7, "SERVED"))
+        rates = them.leader.board.registry.rates
+        await until(lambda: rates.known("m"))
+        assert 30 <= rates.per_unit("m") < 31
+
+
+async def test_a_slot_of_which_an_earlier_release_does_not_say_how_long_it_lasts_teaches_nothing() -> None:
+    async with company(1) as them:
+        await them.worker("w")
+        other = await stranger(them)
+        other.wire.send(Hello(LANGUAGE, me(them).identity, me(them).token, "x/1"))
+        other.wire.send(Held([(7, "w", "m", 2.0)]))
+        await until(lambda: them.leader.in_flight() == 1)
+        other.wire.send(Returned(7, "SERVED"))
+        await until(lambda: them.leader.in_flight() == 0)
+        assert not them.leader.board.registry.rates.known("m")
 
 
 async def test_a_model_that_nobody_knows_is_refused() -> None:

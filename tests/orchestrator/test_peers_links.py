@@ -1,7 +1,10 @@
 """Links between orchestrators that break, and orchestrators that vanish."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
+
+import pytest
 
 from stoker_orchestrator.domain.election import Write
 from tests.support.network import Line
@@ -48,6 +51,24 @@ async def test_a_connection_that_breaks_gives_no_slot_away_twice() -> None:
         gauge.let(2)
         assert ((await first).status_code, (await second).status_code) == (200, 200)
         assert gauge.most == 1
+
+
+async def test_a_slot_is_as_old_as_before_after_its_connection_broke() -> None:
+    async with company(2) as them:
+        gauge = await them.worker("w")
+        (follower,) = them.followers
+        job = follower.job()
+        await until(lambda: gauge.running == 1)
+        ((before,), wire) = follower.held, follower.peers._link._wire
+        await until(lambda: time.monotonic() - before.began > 0.5)
+        follower.cut()
+        await until(lambda: follower.linked and follower.peers._link._wire is not wire)
+        await until(lambda: not them.leader.peers._followers._absent and them.leader.in_flight() == 1)
+        (counted,) = them.leader.orchestrator.broker.local._taken
+        gauge.let()
+        await job
+
+    assert counted.began == pytest.approx(before.began, abs=0.25)
 
 
 async def test_the_slots_of_a_follower_that_is_gone_serve_others() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 
 from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.app.desk import LocalDesk, MovedError, RefusedError, Slot
@@ -31,6 +32,8 @@ class Follower:
         self._settled = settled
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._slots: dict[int, Slot] = {}
+        self._ageless: set[int] = set()
+        """The slots whose time tells nothing: nobody said how much of it was over when they came."""
 
     def hear(self, message: Message) -> None:
         """What the follower says about its jobs."""
@@ -42,9 +45,9 @@ class Follower:
                 self._leave(number)
             case Returned(number, outcome):
                 self._take_back(number, Outcome[outcome] if outcome in Outcome.__members__ else Outcome.NEITHER)
-            case Held(slots):
-                for number, endpoint, model, cost in slots:
-                    self._count(number, endpoint, model, cost)
+            case Held(slots, ages):
+                for (number, endpoint, model, cost), age in zip_longest(slots, ages[: len(slots)]):
+                    self._count(number, endpoint, model, cost, age)
             case Settled():
                 asyncio.get_running_loop().call_soon(self._settled)  # after its questions have come to the desk
 
@@ -94,11 +97,16 @@ class Follower:
     def _take_back(self, number: int, outcome: Outcome) -> None:
         slot = self._slots.pop(number, None)
         if slot is not None:
-            slot.outcome = outcome
+            ageless = number in self._ageless and outcome is Outcome.SERVED
+            slot.outcome = Outcome.ANSWERED if ageless else outcome
             slot.desk.give_back(slot)
+        self._ageless.discard(number)
 
-    def _count(self, number: int, identity: str, model: str, cost: float) -> None:
+    def _count(self, number: int, identity: str, model: str, cost: float, age: float | None) -> None:
+        """A slot that another desk gave out so many seconds ago; a follower of an earlier release does not say."""
+        if age is None:
+            self._ageless.add(number)
         endpoint = self._registry.endpoint(identity) or Endpoint(identity, model, "")
-        slot = Slot(self._local, endpoint, cost, time.monotonic(), 0.0, 0.0, grant=Granted(number, endpoint, cost))
+        slot = Slot(self._local, endpoint, cost, time.monotonic() - (age or 0.0), 0.0, 0.0, grant=Granted(number, endpoint, cost))
         self._local.adopt([slot])
         self._keep(number, slot)

@@ -4,6 +4,7 @@ Fields are only ever added, at the end and with a default: a program reads what 
 of two releases understand each other while one replaces the other. `number` is the follower's own name for one of its jobs.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
 import orjson
@@ -33,9 +34,10 @@ class Unwelcome(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The slots that a follower's jobs have: (number, endpoint's id, model, cost) each."""
+    """The slots that a follower's jobs have: (number, endpoint's id, model, cost) each, and how many seconds ago it was given."""
 
     slots: list[tuple[int, str, str, float]]
+    ages: Sequence[float] = ()
 
 
 class Settled(NamedTuple):

@@ -71,9 +71,13 @@ class RemoteDesk:
         for slot in slots:
             slot.desk, slot.grant = self, Granted(next(self._numbers), slot.endpoint, slot.cost)
             self._held[slot.grant.ticket] = slot
+        held, now = self._held.items(), time.monotonic()
         self._wire.send(
-            Held([(number, slot.endpoint.id, slot.endpoint.model, slot.cost) for number, slot in self._held.items()])
-        )  # fmt: skip
+            Held(
+                [(number, slot.endpoint.id, slot.endpoint.model, slot.cost) for number, slot in held],
+                [now - slot.began for _, slot in held],
+            )
+        )
 
     def hand_over(self) -> list[Slot]:
         """The slots of this follower, which somebody else counts from now on."""
