@@ -209,12 +209,12 @@ class RemoteDesk:
         for task, _ in sorted(waiters.values(), key=lambda each: each[1] - each[0].ask.waited):
             task.moved()
 
-    def given(self, number: int, endpoint: Endpoint) -> None:
+    def given(self, number: int, endpoint: Endpoint, cold: float) -> None:
         """The leader gives a place; a job that has left meanwhile has said so."""
         task, _ = self._waiters.pop(number, (None, 0.0))
         if task is not None:
             known = self._owner.board.registry.endpoint(endpoint.id) or Endpoint(endpoint.id, endpoint.model, endpoint.address)
-            self._held[number] = task.run(self, Granted(number, known, task.ask.cost))
+            self._held[number] = task.run(self, Granted(number, known, task.ask.cost, cold))
 
     def denied(self, number: int, refusal: Refusal) -> None:
         """The leader refuses."""

@@ -143,7 +143,8 @@ class Followers:
             desk.free(grant, Outcome.NEITHER)
             return
         follower.slots[guest.number] = grant, self._orchestrator.now
-        guest.wire.send(guest.wire.follower, guest.wire.follower.given, guest.wire, guest.number, grant.endpoint)
+        receiver = guest.wire.follower
+        guest.wire.send(receiver, receiver.given, guest.wire, guest.number, grant.endpoint, grant.cold)
 
     def deny(self, guest: Guest, refusal: Refusal) -> None:
         """A follower's job is refused."""

@@ -187,10 +187,10 @@ class Peer:
             self._fellows = set(fellows)
             follow(self.orchestrator.board, load, self.orchestrator.now)
 
-    def given(self, wire: Wire, number: int, endpoint: Endpoint) -> None:
+    def given(self, wire: Wire, number: int, endpoint: Endpoint, cold: float) -> None:
         """The leader gives a place."""
         if wire is self._wire and self._remote is not None:
-            self._remote.given(number, endpoint)
+            self._remote.given(number, endpoint, cold)
 
     def denied(self, wire: Wire, number: int, refusal: Refusal) -> None:
         """The leader refuses a job."""

@@ -42,8 +42,8 @@ class Task:
         """Workers that the job was lost on."""
         self.open = True
         self._arrived = orchestrator.now
-        self._asked = self._arrived
-        self._cold = False
+        self._asked = self._moved_at = self._arrived
+        self._cold_before = 0.0
         self._cold_seconds = 0.0
         self._excluded: tuple[str, ...] = ()
         self._ended_workers = 0
@@ -66,16 +66,19 @@ class Task:
             return
         excluded = self._excluded
         self.ask = self._first = Ask(self.job.cost, self.job.caller, self._left(), excluded=excluded)
-        self._asked = self.orchestrator.now
-        self._cold = not self.orchestrator.board.registry.is_warm(self.model.name)
+        self._asked = self._moved_at = self.orchestrator.now
+        self._cold_before = 0.0
         self.orchestrator.desk.take(self)
 
     def moved(self) -> None:
         """Places are given out elsewhere now: ask there, and the waiting so far counts."""
         self.orchestrator.checker.withdrawn(self)
-        waited, patience = self.orchestrator.now - self._asked, self._first.patience
-        if patience is not None and self.orchestrator.board.registry.is_warm(self.model.name):
-            patience = max(0.0, patience - waited)
+        now, patience = self.orchestrator.now, self._first.patience
+        if not self.orchestrator.board.registry.is_warm(self.model.name):
+            self._cold_before += now - self._moved_at
+        self._moved_at, waited = now, now - self._asked
+        if patience is not None:
+            patience = max(0.0, patience - (waited - self._cold_before))
         self.ask = replace(self._first, waited=self._first.waited + waited, patience=patience)
         self.orchestrator.desk.take(self)
 
@@ -86,8 +89,7 @@ class Task:
     def run(self, desk: Desk, grant: Granted) -> Attempt:
         """Go to the worker."""
         now = self.orchestrator.now
-        if self._cold:
-            self._cold_seconds += now - self._asked
+        self._cold_seconds += grant.cold + self._cold_before
         self.attempt = Attempt(self, desk, grant, now)
         self.orchestrator.checker.delivered(self)
         self.attempt.begin(self._left())

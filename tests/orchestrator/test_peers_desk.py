@@ -1,12 +1,15 @@
 """Slots and waiting jobs when the desk changes that counts them, and a switchboard that must not grant yet."""
 
 import asyncio
+import time
+
+import pytest
 
 from stoker_orchestrator.app.desk import LocalDesk, Slot
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.peers.desk import SwitchingDesk
 from stoker_orchestrator.domain.admission import Limits
-from stoker_orchestrator.domain.events import ModelSeen
+from stoker_orchestrator.domain.events import EndpointGone, ModelSeen
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Granted, Refused, Switchboard
@@ -87,6 +90,41 @@ async def test_who_waits_asks_at_the_new_desk_in_the_order_of_before() -> None:
 
     assert served == [0, 1, 2, 3]
     assert old.waiting("m") == 0
+
+
+async def test_a_cold_start_is_not_counted_against_its_caller_though_the_desk_changes() -> None:
+    old, new = board(), board()
+    for each in (old, new):
+        each.apply(EndpointGone("a"), now=0)
+    switching, second = SwitchingDesk(desk(old)), desk(new)
+    waiting = asyncio.create_task(switching.take(M, Ask(1, patience=0.2)))
+    began = time.monotonic()
+    await until(lambda: time.monotonic() - began > 0.5)
+    switching.switch(second)
+    await until(lambda: new.waiting("m") == 1)
+    second.do(new.apply(endpoint("a"), now=time.monotonic()))
+    slot = await waiting
+
+    assert 0.5 < slot.cold <= slot.waited
+
+
+async def test_the_time_in_line_at_the_desk_before_is_counted_against_the_caller() -> None:
+    old, new = board(), board()
+    switching = SwitchingDesk(desk(old))
+    holder = await switching.take(M, Ask(1))
+    waiting = asyncio.create_task(switching.take(M, Ask(1, patience=60)))
+    await until(lambda: old.waiting("m") == 1)
+    old.paused = True
+    switching.switch(desk(new))
+    await until(lambda: new.waiting("m") == 1)
+    line = new.line("m")
+    assert line is not None
+    (job,) = line
+    holder.desk.give_back(holder)
+
+    assert job.ask.waited > 0
+    assert job.ask.patience == pytest.approx(60 - job.ask.waited)
+    assert (await waiting).cold == 0
 
 
 async def test_a_slot_that_was_granted_and_not_yet_picked_up_moves_too() -> None:

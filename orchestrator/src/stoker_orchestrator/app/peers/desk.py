@@ -33,21 +33,23 @@ class SwitchingDesk:
     async def take(self, model: Model, ask: Ask) -> Slot:
         """Wait for a place on a worker of `model`, which must be given back to its desk. Raises RefusedError.
 
-        Who waits while the desk changes asks again, and its waiting so far counts.
+        Who waits while the desk changes asks again, and its waiting so far counts; a cold start is not counted against the caller's
+        own time, at whichever desk it was.
         """
-        asked, first = time.monotonic(), ask
+        began = asked = time.monotonic()
+        first, cold = ask, 0.0
         while True:
             try:
-                return await self.current.take(model, ask)
+                slot = await self.current.take(model, ask)
             except MovedError:
-                ask = self._again(model, first, time.monotonic() - asked)
-
-    def _again(self, model: Model, first: Ask, waited: float) -> Ask:
-        """What is asked at the next desk. A cold start is not counted against the caller's own time."""
-        patience = first.patience
-        if patience is not None and self.local.is_warm(model.name):
-            patience = max(0.0, patience - waited)
-        return replace(first, waited=first.waited + waited, patience=patience)
+                now = time.monotonic()
+                if not self.local.is_warm(model.name):
+                    cold += now - asked
+                asked = now
+                ask = _again(first, now - began, cold)
+            else:
+                slot.cold += cold
+                return slot
 
     def take_now(self, model: Model, cost: float) -> Slot | None:
         """A place that can be had without waiting, which must be given back to its desk."""
@@ -59,3 +61,9 @@ class SwitchingDesk:
         if before is not desk:
             desk.adopt(before.hand_over())
             before.send_away()
+
+
+def _again(first: Ask, waited: float, cold: float) -> Ask:
+    """What is asked at the next desk after so many seconds, `cold` of them without any worker."""
+    patience = first.patience if first.patience is None else max(0.0, first.patience - (waited - cold))
+    return replace(first, waited=first.waited + waited, patience=patience)
