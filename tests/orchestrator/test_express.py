@@ -1,6 +1,7 @@
 """Jobs on the short way, and what sends them the long one, over real HTTP to workers on loopback."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from stoker_orchestrator.app import attempts
 from stoker_orchestrator.app.jobs import JobRoutes
+from stoker_orchestrator.domain.retries import QUARANTINE_SECONDS
 from tests.support.orchestrator import JOB, World, code, world
 from tests.support.raw import Caller, request
 from tests.support.waiting import until
@@ -218,3 +220,13 @@ async def test_a_job_that_finds_no_free_worker_waits_in_line_behind_those_on_the
         release.set()
 
         assert [(await job).status_code for job in jobs] == [200] * 3
+
+
+async def test_one_job_that_ended_its_workers_closes_the_short_way_no_longer_than_it_is_refused_itself() -> None:
+    async with warm_world() as (here, _):
+        attempts = here.orchestrator.jobs._attempts
+        attempts._quarantine.lock_up(b"another job", time.monotonic())
+        assert attempts.wary
+        attempts._quarantine.lock_up(b"another job", time.monotonic() - QUARANTINE_SECONDS)
+
+        assert not attempts.wary

@@ -25,6 +25,18 @@ def test_a_job_that_ended_its_workers_is_refused_for_a_while() -> None:
     assert len(quarantine) == 0
 
 
+def test_a_quarantine_whose_jobs_are_all_free_again_is_wary_of_nothing_though_none_of_them_came_back() -> None:
+    quarantine = Quarantine()
+    quarantine.lock_up(b"first", now=100)
+    quarantine.lock_up(b"second", now=200)
+    quarantine.lock_up(b"first", now=300)
+
+    assert quarantine.wary(now=200 + QUARANTINE_SECONDS)
+    assert len(quarantine) == 1
+    assert not quarantine.wary(now=300 + QUARANTINE_SECONDS)
+    assert len(quarantine) == 0
+
+
 def test_the_quarantine_does_not_grow_without_bound() -> None:
     quarantine = Quarantine()
     for number in range(20_000):

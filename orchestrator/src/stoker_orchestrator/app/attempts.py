@@ -77,7 +77,7 @@ class Attempts:
     @property
     def wary(self) -> bool:
         """Whether each job must be looked at before it runs, because some ended their workers."""
-        return bool(self._quarantine)
+        return bool(self._quarantine) and self._quarantine.wary(time.monotonic())
 
     async def serve(self, job: Job, target: Target, begun: Begun | None = None) -> None:
         """Wait for a worker and send the job there, to a second one where the first is lost. `begun`: it is on a worker already.

@@ -42,6 +42,12 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._until)
 
+    def wary(self, now: float) -> bool:
+        """Whether any job is still refused. Those that are no longer are forgotten, the first to be locked up first."""
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
+        return bool(self._until)
+
     def lock_up(self, fingerprint: bytes, now: float) -> None:
         """This job ended as many workers as a job may."""
         self._until[fingerprint] = now + QUARANTINE_SECONDS
