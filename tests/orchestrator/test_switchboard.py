@@ -273,3 +273,12 @@ def test_a_grant_tells_for_how_long_the_model_had_no_worker_while_its_job_waited
     board.arrive(3, M, Ask(1), now=13)
     (after,) = [each for each in board.release(grant, now=20) if isinstance(each, Granted)]
     assert (after.ticket, after.cold) == (3, 0), "a busy worker is one"
+
+
+def test_a_job_that_lost_its_worker_is_refused_at_once_where_its_model_is_offered_no_longer() -> None:
+    board = switchboard("a")
+    board.arrive(1, M, Ask(1), now=0)
+    board.apply(ModelGone("m"), now=1)
+
+    assert refused(board.arrive(2, M, Ask(1, excluded=("a",)), now=2)) == [(2, 404)]
+    assert board.line("m") is None

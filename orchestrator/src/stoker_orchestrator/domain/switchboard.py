@@ -20,6 +20,7 @@ from stoker_orchestrator.domain.router import choose
 
 _ASKED_AT_A_TIME = 8
 """Of the endpoints of one model that start; with more of them, their fleet tells as soon."""
+_NO_LONGER_OFFERED = Refusal(404, ErrorType.MODEL_NOT_FOUND, "the model is no longer offered")
 
 
 class Outcome(Enum):
@@ -104,17 +105,19 @@ class Switchboard:
 
     def arrive(self, ticket: int, model: Model, ask: Ask, now: float) -> list[Effect]:
         """A job comes. No grant and no refusal among the effects means that it waits."""
-        model = self.registry.model(model.name) or model  # a job that comes again brings what was so when it came first
-        line = self._lines.get(model.name) if self._lines else None
-        match admit(self.registry, model, line, ask, self._limits, paused=self.paused):
+        known = self.registry.model(model.name)  # a job that comes again brings what was so when it came first
+        if known is None:
+            return [Refused(ticket, _NO_LONGER_OFFERED)]
+        line = self._lines.get(known.name) if self._lines else None
+        match admit(self.registry, known, line, ask, self._limits, paused=self.paused):
             case Endpoint() as endpoint:
                 return [self._grant(ticket, endpoint, ask.cost, now)]
             case Hold(wake):
                 if line is None:
-                    line = self._lines[model.name] = Line(now, warm=self.registry.is_warm(model.name))
-                line.join(ticket, ask, now, model.start_timeout, self.registry.expected(model.name, ask.cost))
-                effects: list[Effect] = [Wake(model.name)] if wake else []
-                return [*effects, *self._serve(model.name, now)] if line.choosy else effects
+                    line = self._lines[known.name] = Line(now, warm=self.registry.is_warm(known.name))
+                line.join(ticket, ask, now, known.start_timeout, self.registry.expected(known.name, ask.cost))
+                effects: list[Effect] = [Wake(known.name)] if wake else []
+                return [*effects, *self._serve(known.name, now)] if line.choosy else effects
             case Refusal() as refusal:
                 return [Refused(ticket, refusal)]
 
@@ -266,7 +269,7 @@ class Switchboard:
         if line is None or not line:
             return
         if model is None:
-            refusal = Refusal(404, ErrorType.MODEL_NOT_FOUND, "the model is no longer offered")
+            refusal = _NO_LONGER_OFFERED
         elif stuck(self.registry, model):
             refusal = unavailable(model)
         else:
