@@ -63,7 +63,7 @@ class Retirement:
         able = [each for each in standing if only is None or each.id in only]
         order = sorted(able, key=lambda each: (each.state is EndpointState.READY, *self._order(each)))
         idle = [each for each in order if not each.in_flight]
-        return (idle or order)[:excess]
+        return (idle or order)[: max(0, excess)]
 
     def _order(self, each: Endpoint) -> tuple[bool, int, float, float]:
         return each.leaving is Leaving.STAYS, each.in_flight, each.work, each.idle_since
