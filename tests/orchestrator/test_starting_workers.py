@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from stoker_orchestrator.domain.events import EndpointSeen
+from stoker_orchestrator.domain.events import EndpointSeen, ModelSeen
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import EndpointState
 from stoker_orchestrator.domain.outliers import Probe, Pulse
-from tests.support.fleet import endpoint
+from tests.support.fleet import endpoint, model
 from tests.support.switchboards import M, granted, switchboard
 
 
@@ -60,3 +60,16 @@ def test_of_many_workers_that_start_a_few_are_asked_at_a_time_and_all_in_turn() 
     asked = [[each.endpoint.id for each in board.expire(now=tick / 10) if isinstance(each, Probe)] for tick in range(13)]
     assert {len(each) for each in asked} == {8}
     assert {identity for each in asked for identity in each} == {str(number) for number in range(100)}
+
+
+def test_the_workers_of_each_model_that_start_are_all_asked_in_turn_however_many_models_wait() -> None:
+    board = switchboard()
+    other = model("n", start_timeout=60)
+    board.apply(ModelSeen(other), now=0)
+    for ticket, each in enumerate((M, other)):
+        for number in range(16):
+            board.apply(starting(f"{each.name}{number}", of=each.name), now=0)
+        board.arrive(ticket, each, Ask(1), now=0)
+
+    asked = {each.endpoint.id for tick in range(2) for each in board.expire(now=tick / 10) if isinstance(each, Probe)}
+    assert len(asked) == 32

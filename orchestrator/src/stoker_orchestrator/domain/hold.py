@@ -58,6 +58,8 @@ class Line:
     def __init__(self, now: float, *, warm: bool) -> None:
         self.work = 0.0
         """Declared cost of all jobs in line."""
+        self.rounds = 0
+        """How often some of the workers that start were asked whether they are ready."""
         self._jobs: dict[int, Waiting] = {}
         self._again: dict[int, Waiting] = {}
         self._order = FairOrder()

@@ -76,7 +76,6 @@ class Switchboard:
         """Jobs come and wait, and none is given a slot: which slots are taken is not known here now."""
         self.told: Load | None = None
         """How busy everything is, as the orchestrator says which gives out the slots; None where this one does."""
-        self._turn = 0
         self._limits = limits or Limits()
         self._lines: dict[str, Line] = {}
 
@@ -209,7 +208,7 @@ class Switchboard:
             if line and model is not None and model.startable and not coming:
                 effects.append(Wake(name))
             if line:
-                effects += self._ask_awaited(name)
+                effects += self._ask_awaited(name, line)
             else:
                 del self._lines[name]
         effects += self.outliers.due(self.registry.busy, now)
@@ -223,11 +222,11 @@ class Switchboard:
         line.turn(now, warm=self.registry.is_warm(name))
         return [*self._serve(name, now), *self._give_up(name)]
 
-    def _ask_awaited(self, name: str) -> list[Effect]:
+    def _ask_awaited(self, name: str, line: Line) -> list[Effect]:
         """Some of the endpoints that are about to be ready, others each time, so that a hundred that start are no flood."""
         awaited = [endpoint for endpoint in self.registry.endpoints_of(name) if endpoint.awaited]
-        self._turn += 1
-        first = self._turn * _ASKED_AT_A_TIME % len(awaited) if len(awaited) > _ASKED_AT_A_TIME else 0
+        line.rounds += 1
+        first = line.rounds * _ASKED_AT_A_TIME % len(awaited) if len(awaited) > _ASKED_AT_A_TIME else 0
         return [Probe(endpoint) for endpoint in [*awaited, *awaited][first : first + min(_ASKED_AT_A_TIME, len(awaited))]]
 
     def probed(self, identity: str, pulse: Pulse, now: float) -> list[Effect]:
