@@ -211,6 +211,19 @@ async def test_a_new_leader_knows_what_the_old_one_had_ejected_and_learnt() -> N
         await until(lambda: not follower.board.registry.endpoints[0].ejected)  # it asks the worker itself now
 
 
+async def test_a_worker_that_has_recovered_has_done_so_for_the_next_leader_as_well() -> None:
+    async with company(2) as them:
+        await them.worker("w")
+        (follower,) = them.followers
+        broker = them.leader.orchestrator.broker
+        broker.switchboard.outliers.failed(broker.registry.endpoints[0])
+        broker.local.do(broker.switchboard.probed("w", Pulse(alive=True), 0))
+        await until(lambda: follower.board.registry.endpoints[0].recovered)
+        await them.kill(them.leader)
+        await until(lambda: follower.leading)
+        assert follower.board.registry.endpoints[0].recovered
+
+
 async def test_whichever_orchestrator_is_asked_its_status_is_the_same_but_for_who_leads() -> None:
     async with company(2) as them:
         gauge = await them.worker("w")

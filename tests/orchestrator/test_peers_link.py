@@ -181,8 +181,15 @@ def test_a_message_is_the_same_after_the_way() -> None:
     assert decode(encode(Beat()).strip()) == Beat()
 
 
+def test_a_load_of_an_earlier_release_tells_of_no_recovery() -> None:
+    told = Load({"a": EndpointLoad(2, recovered=True)}).wire()
+    del told["endpoints"]["a"][6:]
+
+    assert Load.read(told).endpoints == {"a": EndpointLoad(2)}
+
+
 def test_a_load_is_the_same_after_the_way() -> None:
-    busy = EndpointLoad(2, 3.5, 1.25, ejected=True, ahead=True, leaving=Leaving.RETIRING)
+    busy = EndpointLoad(2, 3.5, 1.25, ejected=True, ahead=True, leaving=Leaving.RETIRING, recovered=True)
     load = Load({"a": busy}, {"m": Crowd(3, 7.5, 2, 1.0)}, [["m", "gpu", 1.0, 2.0, 3.0, 1.0, True]], ["n"])
     message = decode(encode(Loaded(load.wire(), ["x/1"])).strip())
     assert isinstance(message, Loaded)

@@ -29,13 +29,14 @@ class EndpointLoad:
     ejected: bool = False
     ahead: bool = False
     leaving: Leaving = Leaving.STAYS
+    recovered: bool = False
 
     def show(self, endpoint: Endpoint, now: float) -> None:
         """Let the endpoint look as told. What is told anew was busy until now."""
         if endpoint_load(endpoint) != self:
             endpoint.idle_since = now
         endpoint.in_flight, endpoint.work, endpoint.pace = self.in_flight, self.work, self.pace
-        endpoint.ejected, endpoint.leaving = self.ejected, self.leaving
+        endpoint.ejected, endpoint.leaving, endpoint.recovered = self.ejected, self.leaving, self.recovered
         endpoint.ahead = self.ahead and endpoint.state is EndpointState.STARTING
 
 
@@ -45,7 +46,7 @@ IDLE = EndpointLoad()
 def endpoint_load(endpoint: Endpoint) -> EndpointLoad:
     """How busy an endpoint is."""
     lies = endpoint.in_flight, endpoint.work, endpoint.pace
-    return EndpointLoad(*lies, endpoint.ejected, endpoint.ahead, endpoint.leaving)
+    return EndpointLoad(*lies, endpoint.ejected, endpoint.ahead, endpoint.leaving, endpoint.recovered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Load:
         """As JSON."""
         return {
             "endpoints": {
-                name: [load.in_flight, load.work, load.pace, load.ejected, load.ahead, load.leaving.value]
+                name: [load.in_flight, load.work, load.pace, load.ejected, load.ahead, load.leaving.value, load.recovered]
                 for name, load in self.endpoints.items()
             },
             "lines": {name: [crowd.waiting, crowd.work, crowd.callers, crowd.oldest] for name, crowd in self.lines.items()},
@@ -78,8 +79,8 @@ class Load:
     def read(cls, told: dict[str, Any]) -> "Load":
         """From JSON; the reverse of `wire`."""
         endpoints = {
-            name: EndpointLoad(in_flight, work, pace, ejected, ahead, Leaving(leaving))
-            for name, (in_flight, work, pace, ejected, ahead, leaving, *_) in told["endpoints"].items()
+            name: EndpointLoad(in_flight, work, pace, ejected, ahead, Leaving(leaving), *newer[:1])
+            for name, (in_flight, work, pace, ejected, ahead, leaving, *newer) in told["endpoints"].items()
         }
         lines = {name: Crowd(*crowd[:4]) for name, crowd in told["lines"].items()}
         return cls(endpoints, lines, told["rates"], told["roomless"])
