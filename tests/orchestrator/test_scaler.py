@@ -9,7 +9,7 @@ import pytest
 from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingReason
 from stoker_orchestrator.app import scaling
 from stoker_orchestrator.app.metrics import Metrics
-from stoker_orchestrator.domain.events import EndpointGone, ModelSeen
+from stoker_orchestrator.domain.events import EndpointGone, ModelGone, ModelSeen
 from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.scaling import Scaling as Machine
@@ -52,6 +52,17 @@ async def test_a_worker_comes_with_the_first_job_and_goes_when_it_is_idle_and_bo
     assert here.metric("stoker_wakes_total", model="m") == 1
     for kind, reason in (("scale", "Wake"), ("scale", "Idle"), ("retire", "Idle")):
         assert here.metric("stoker_decisions_total", kind=kind, reason=reason, model="m") == 1
+
+
+async def test_a_model_that_is_made_anew_has_no_decisions_of_the_one_before() -> None:
+    async with world(brief()) as here:
+        job = asyncio.create_task(here.post(json=JOB))
+        await until(lambda: decisions(here))
+        here.fleet.tell(ModelGone("m"))
+        await job
+        here.fleet.tell(ModelSeen(brief()))
+
+        assert here.orchestrator.broker.scaler.decisions("m") == ()
 
 
 async def test_jobs_go_to_a_worker_that_the_fleet_could_not_end() -> None:

@@ -15,7 +15,7 @@ from stoker_orchestrator.app.publisher import Publisher
 from stoker_orchestrator.app.scaling import Scaler
 from stoker_orchestrator.domain.advertise import Advertiser
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
-from stoker_orchestrator.domain.events import FleetEvent
+from stoker_orchestrator.domain.events import FleetEvent, ModelGone
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import Endpoint, Model
 from stoker_orchestrator.domain.outliers import Ejected, Probe, Readmitted
@@ -63,6 +63,8 @@ class Broker:
 
     def apply(self, event: FleetEvent) -> None:
         """The fleet changed."""
+        if isinstance(event, ModelGone):
+            self.scaler.forget(event.name)
         self.local.do(self.switchboard.apply(event, time.monotonic()))
 
     @property

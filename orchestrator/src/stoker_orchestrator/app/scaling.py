@@ -45,6 +45,10 @@ class Scaler:
         """The last decisions about a model, the newest last."""
         return tuple(self._decisions.get(model, ()))
 
+    def forget(self, model: str) -> None:
+        """The model is no longer offered; one that is made anew under its name has no past."""
+        self._decisions.pop(model, None)
+
     @property
     def waits(self) -> Mapping[str, Wait]:
         """Who waits for whom, by the name of the model that waits."""
@@ -126,10 +130,10 @@ class Scaler:
 
     async def _explain(self, model: str) -> None:
         """Show the decisions, those too that are made meanwhile."""
-        shown: list[ScalingDecision] = []
+        shown: tuple[ScalingDecision, ...] = ()
         try:
-            while shown != list(self._decisions[model]):
-                shown = list(self._decisions[model])
-                await self._fleet.explain(model, shown)
+            while (made := self.decisions(model)) != shown:
+                shown = made
+                await self._fleet.explain(model, list(shown))
         except FleetError as error:
             log.warning("the last decisions about %s could not be shown, the next one shows them too: %s", model, error)
