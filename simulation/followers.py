@@ -211,9 +211,11 @@ class Followers:
 
     def _forget(self, identity: str, slots: list[tuple[Granted, float]]) -> None:
         """A follower has not come back."""
-        if self._orchestrator.running and identity in self._absent:
-            absent = self._absent[identity]
-            self._absent[identity] = [each for each in absent if each not in slots]
+        if self._orchestrator.running:
+            absent = self._absent.pop(identity, [])
+            left = [each for each in absent if each not in slots]
+            if left:
+                self._absent[identity] = left
             self._free([each for each in slots if each in absent])
 
     def _free(self, slots: list[tuple[Granted, float]]) -> None:

@@ -85,6 +85,7 @@ async def test_the_slots_of_a_follower_that_is_gone_serve_others() -> None:
         assert (await job).status_code == 200
         assert lost.done()
         assert waits.done()
+        assert not them.leader.peers._followers._absent
 
 
 async def test_a_leader_that_lost_the_api_server_gives_way_and_both_keep_their_jobs() -> None:

@@ -140,9 +140,11 @@ class Followers:
 
     def _forget(self, identity: str, slots: list[Slot]) -> None:
         """A follower has not come back."""
-        absent = self._absent.get(identity, [])
+        absent = self._absent.pop(identity, [])
+        left = [slot for slot in absent if slot not in slots]
+        if left:
+            self._absent[identity] = left
         self._give_back([slot for slot in slots if slot in absent])
-        self._absent[identity] = [slot for slot in absent if slot not in slots]
 
     def _give_back(self, slots: list[Slot]) -> None:
         for slot in slots:
