@@ -14,14 +14,12 @@ class Trace:
         self._clock = clock
         self._hash = hashlib.blake2b(digest_size=8)
         self._latest: deque[str] = deque(maxlen=kept)
-        self.length = 0
 
     def note(self, words: str) -> None:
         """Something happened."""
         line = f"{self._clock():.6f} {words}"
         self._hash.update(line.encode())
         self._latest.append(line)
-        self.length += 1
 
     @property
     def hash(self) -> str:

@@ -10,7 +10,7 @@ from stoker_orchestrator.domain.model import Model
 
 Sink = Callable[[FleetEvent], None]
 _CALL_SECONDS = 12.0
-_BLIND_SECONDS = 10.0
+_BLIND_SECONDS = 5.0
 """After so long without an answer of the API server the fleet says that it sees nothing."""
 
 
@@ -26,7 +26,7 @@ class Watch:
         self._cluster = cluster
         self._sink = sink
         self.wire = wire
-        self.away, self.blind_until = False, self._heap.now + _CALL_SECONDS
+        self.away = False
         self.known: dict[str, str] = {}
         """The endpoint that was told last of each pod."""
         self.under_way: dict[str, int] = {}
