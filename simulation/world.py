@@ -15,7 +15,7 @@ from simulation.trace import Trace
 from simulation.wire import Office
 from simulation.workers import Workers
 from stoker_contracts.pipelines import Pipeline
-from stoker_orchestrator.domain.model import Model, Scaling
+from stoker_orchestrator.domain.model import Bounds, Model
 
 _SETTLE_SECONDS = 40.0
 """Two resyncs after the last fault, and the longest pause between two probes of an ejected worker."""
@@ -143,6 +143,6 @@ def _model(name: str, plan: Plan) -> Model:
         model_id=f"org/{name}",
         capacity=plan.capacity,
         replicas=min(plan.first_replicas, plan.most),
-        scaling=Scaling(plan.least, plan.most, plan.idle_after),
+        scaling=Bounds(plan.least, plan.most, plan.idle_after),
         start_timeout=plan.start_timeout,
     )

@@ -18,7 +18,7 @@ from stoker_orchestrator.app.process import serve
 from stoker_orchestrator.app.settings import Settings
 from stoker_orchestrator.domain.events import EndpointSeen, ModelSeen, Synced
 from stoker_orchestrator.domain.health import Report
-from stoker_orchestrator.domain.model import EndpointState, Model, Scaling
+from stoker_orchestrator.domain.model import Bounds, EndpointState, Model
 
 NAME, MODEL_ID = "bench", "bench/model"
 
@@ -36,7 +36,7 @@ class TimedFleet:
     async def run(self, sink: Sink) -> None:
         """Tell the model, then its workers."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._ready.set)
-        scaling = Scaling(most=len(self._addresses))
+        scaling = Bounds(most=len(self._addresses))
         sink(ModelSeen(Model(NAME, Pipeline.TEXT_TO_IMAGE, MODEL_ID, capacity=self._capacity, scaling=scaling)))
         sink(Synced())
         await self._ready.wait()

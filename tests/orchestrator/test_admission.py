@@ -5,7 +5,7 @@ import pytest
 from stoker_orchestrator.domain.admission import Hold, Limits, Refusal, admit
 from stoker_orchestrator.domain.events import ModelSeen
 from stoker_orchestrator.domain.hold import Ask, Line
-from stoker_orchestrator.domain.model import Endpoint, Model, Obstacle, Scaling
+from stoker_orchestrator.domain.model import Bounds, Endpoint, Model, Obstacle
 from stoker_orchestrator.domain.registry import Registry
 from tests.support.fleet import endpoint, model
 
@@ -45,7 +45,7 @@ def test_a_full_line_says_when_half_of_it_will_be_served() -> None:
 
 
 def test_a_line_is_bounded_by_the_seconds_of_work_for_each_slot_that_a_model_may_get() -> None:
-    wide = model(scaling=Scaling(most=4), capacity=2)
+    wide = model(scaling=Bounds(most=4), capacity=2)
 
     assert isinstance(admit(known("a", of=wide), wide, line(79.0), Ask(1), Limits(seconds=10)), Hold)
     assert refused(admit(known("a", of=wide), wide, line(80.0), Ask(1), Limits(seconds=10))).code == "line_work"

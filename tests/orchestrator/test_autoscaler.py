@@ -1,4 +1,4 @@
-"""How many workers activity wants, with time and load as numbers."""
+"""How many workers activity wants, with time and demand as numbers."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker_contracts.resources.scaling import ScalingReason
-from stoker_orchestrator.domain.autoscaler import Autoscaler, Load, Wish, effective
-from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving, Model, Scaling
+from stoker_orchestrator.domain.autoscaler import Autoscaler, Demand, Wish, effective
+from stoker_orchestrator.domain.model import Bounds, Endpoint, EndpointState, Leaving, Model
 from stoker_orchestrator.domain.retirement import Retirement
 from tests.support.fleet import model
 
@@ -15,7 +15,7 @@ IDLE, RESIDENCY = 100.0, 60.0
 
 
 def scaled(replicas: int = 0, least: int = 0, most: int = 5, capacity: int = 1, **others: Any) -> Model:
-    bounds = Scaling(least, most, IDLE, target_queue_seconds=10)
+    bounds = Bounds(least, most, IDLE, target_queue_seconds=10)
     return model(replicas=replicas, scaling=bounds, capacity=capacity, **others)
 
 
@@ -23,82 +23,82 @@ def worker(number: int = 0, in_flight: int = 0, state: EndpointState = EndpointS
     return Endpoint(f"w{number}", "m", "a", state=state, in_flight=in_flight, **others)
 
 
-def wanted(asked: Model, load: Load, now: float = 1000.0, *, began: float = 0.0) -> int:
+def wanted(asked: Model, demand: Demand, now: float = 1000.0, *, began: float = 0.0) -> int:
     """What a model that was idle until `now` gets."""
     autoscaler = Autoscaler(began, RESIDENCY)
-    autoscaler.note(asked, Load(), began)
-    autoscaler.note(asked, load, now)
-    wish = autoscaler.want(asked, load, now)
+    autoscaler.note(asked, Demand(), began)
+    autoscaler.note(asked, demand, now)
+    wish = autoscaler.want(asked, demand, now)
     return effective(asked) if wish is None else wish.replicas
 
 
 def test_the_first_job_wants_a_worker_in_the_same_look() -> None:
-    assert wanted(scaled(), Load(waiting=1)) == 1
+    assert wanted(scaled(), Demand(waiting=1)) == 1
 
 
 def test_the_line_in_seconds_over_the_target_is_the_number_of_workers() -> None:
-    assert wanted(scaled(1), Load(9, 30.0)) == 3
-    assert wanted(scaled(1), Load(9, 30.1)) == 4
-    assert wanted(scaled(1, capacity=2), Load(9, 60.0)) == 3
-    assert wanted(scaled(1, most=2), Load(9, 30.0)) == 2
+    assert wanted(scaled(1), Demand(9, 30.0)) == 3
+    assert wanted(scaled(1), Demand(9, 30.1)) == 4
+    assert wanted(scaled(1, capacity=2), Demand(9, 60.0)) == 3
+    assert wanted(scaled(1, most=2), Demand(9, 30.0)) == 2
 
 
 def test_there_are_never_more_workers_than_jobs_for_them() -> None:
-    assert wanted(scaled(1), Load(1, 300.0, [worker(in_flight=1)])) == 2
-    assert wanted(scaled(1, capacity=4), Load(3, 300.0, [worker(in_flight=4)])) == 2
+    assert wanted(scaled(1), Demand(1, 300.0, [worker(in_flight=1)])) == 2
+    assert wanted(scaled(1, capacity=4), Demand(3, 300.0, [worker(in_flight=4)])) == 2
 
 
 def test_what_was_asked_for_already_counts() -> None:
-    assert wanted(scaled(3), Load(9, 30.0)) == 3
+    assert wanted(scaled(3), Demand(9, 30.0)) == 3
 
 
 def test_where_a_worker_finds_no_device_no_further_one_is_asked_for() -> None:
     starved = worker(1, state=EndpointState.STARTING, no_room="0/1 nodes are available")
 
-    assert wanted(scaled(2), Load(9, 90.0, [worker(), starved])) == 2
+    assert wanted(scaled(2), Demand(9, 90.0, [worker(), starved])) == 2
 
 
 def test_a_worker_that_became_ready_a_moment_ago_keeps_all() -> None:
-    assert wanted(scaled(2), Load(0, 0.0, [worker(), worker(1, since=950.0)])) == 2
-    assert wanted(scaled(2), Load(0, 0.0, [worker(), worker(1, since=940.0)])) == 0
+    assert wanted(scaled(2), Demand(0, 0.0, [worker(), worker(1, since=950.0)])) == 2
+    assert wanted(scaled(2), Demand(0, 0.0, [worker(), worker(1, since=940.0)])) == 0
 
 
 def test_after_a_step_up_there_is_none_down_for_the_residency() -> None:
     asked, autoscaler = scaled(2), Autoscaler(0.0, RESIDENCY)
-    autoscaler.note(asked, Load(), 0.0)
+    autoscaler.note(asked, Demand(), 0.0)
     autoscaler.raised("m", 950.0)
 
-    assert autoscaler.want(asked, Load(), 1009.0) is None
-    assert autoscaler.want(asked, Load(), 1010.0) == Wish(0, ScalingReason.IDLE, "no job in the last 100 s")
+    assert autoscaler.want(asked, Demand(), 1009.0) is None
+    assert autoscaler.want(asked, Demand(), 1010.0) == Wish(0, ScalingReason.IDLE, "no job in the last 100 s")
 
 
 def test_while_jobs_wait_nobody_goes() -> None:
-    assert wanted(scaled(3), Load(1, 1.0)) == 3
+    assert wanted(scaled(3), Demand(1, 1.0)) == 3
 
 
 def test_while_a_wake_is_without_effect_nobody_goes() -> None:
     asked, autoscaler = scaled(2), Autoscaler(0.0, RESIDENCY)
-    autoscaler.note(asked, Load(), 0.0)
+    autoscaler.note(asked, Demand(), 0.0)
     autoscaler.woken("m", 999.0)
 
-    assert autoscaler.want(asked, Load(), 1000.0) is None
+    assert autoscaler.want(asked, Demand(), 1000.0) is None
 
 
 def test_a_job_between_two_looks_is_remembered() -> None:
     asked, autoscaler = scaled(2), Autoscaler(0.0, RESIDENCY)
     one = worker(idle_since=0.0)
-    autoscaler.note(asked, Load(0, 0.0, [one]), 0.0)
-    autoscaler.note(asked, Load(0, 0.0, [one]), 950.0)
+    autoscaler.note(asked, Demand(0, 0.0, [one]), 0.0)
+    autoscaler.note(asked, Demand(0, 0.0, [one]), 950.0)
     one.idle_since = 950.3
-    autoscaler.note(asked, Load(0, 0.0, [one]), 951.0)
+    autoscaler.note(asked, Demand(0, 0.0, [one]), 951.0)
 
-    assert autoscaler.want(asked, Load(0, 0.0, [one]), 1000.0) == Wish(
+    assert autoscaler.want(asked, Demand(0, 0.0, [one]), 1000.0) == Wish(
         1, ScalingReason.IDLE, "at most 1 job at a time in the last 100 s"
     )
 
 
-LOADS = st.builds(
-    lambda waiting, seconds, jobs: Load(waiting, seconds, [worker(number, each) for number, each in enumerate(jobs)]),
+DEMANDS = st.builds(
+    lambda waiting, seconds, jobs: Demand(waiting, seconds, [worker(number, each) for number, each in enumerate(jobs)]),
     st.integers(0, 30),
     st.none() | st.floats(0, 1000),
     st.lists(st.integers(0, 3), max_size=6),
@@ -111,25 +111,25 @@ MODELS = st.builds(
 )
 
 
-@given(asked=MODELS, load=LOADS)
-def test_what_is_wanted_is_within_bounds_and_enough_for_what_runs(asked: Model, load: Load) -> None:
-    count = wanted(asked, load)
+@given(asked=MODELS, demand=DEMANDS)
+def test_what_is_wanted_is_within_bounds_and_enough_for_what_runs(asked: Model, demand: Demand) -> None:
+    count = wanted(asked, demand)
     assert asked.scaling is not None
     assert asked.scaling.least <= count <= asked.scaling.most
-    assert count * asked.capacity >= min(load.in_flight, effective(asked) * asked.capacity)
+    assert count * asked.capacity >= min(demand.in_flight, effective(asked) * asked.capacity)
 
 
-@given(asked=MODELS, load=LOADS, more=st.integers(0, 10), longer=st.floats(0, 100))
-def test_more_load_never_wants_fewer_workers(asked: Model, load: Load, more: int, longer: float) -> None:
-    seconds = None if load.seconds is None else load.seconds + longer
-    larger = Load(load.waiting + more, seconds, load.endpoints)
+@given(asked=MODELS, demand=DEMANDS, more=st.integers(0, 10), longer=st.floats(0, 100))
+def test_more_load_never_wants_fewer_workers(asked: Model, demand: Demand, more: int, longer: float) -> None:
+    seconds = None if demand.seconds is None else demand.seconds + longer
+    larger = Demand(demand.waiting + more, seconds, demand.endpoints)
 
-    assert wanted(asked, larger) >= wanted(asked, load)
+    assert wanted(asked, larger) >= wanted(asked, demand)
 
 
-@given(asked=MODELS, load=LOADS, age=st.floats(0, IDLE - 0.1))
-def test_who_began_a_moment_ago_takes_nobody_away(asked: Model, load: Load, age: float) -> None:
-    assert wanted(asked, load, age) >= effective(asked)
+@given(asked=MODELS, demand=DEMANDS, age=st.floats(0, IDLE - 0.1))
+def test_who_began_a_moment_ago_takes_nobody_away(asked: Model, demand: Demand, age: float) -> None:
+    assert wanted(asked, demand, age) >= effective(asked)
 
 
 def test_idle_workers_are_chosen_before_busy_ones_even_those_chosen_before() -> None:

@@ -8,7 +8,7 @@ from stoker_contracts.overview import LineOverview, ModelState, Overview, Worker
 from stoker_contracts.resources.scaling import ScalingDecision, ScalingReason
 from stoker_orchestrator.domain.events import FleetEvent, ModelSeen, Sight, Synced
 from stoker_orchestrator.domain.hold import Ask
-from stoker_orchestrator.domain.model import EndpointState, Leaving, Model, Obstacle, Scaling
+from stoker_orchestrator.domain.model import Bounds, EndpointState, Leaving, Model, Obstacle
 from stoker_orchestrator.domain.overview import Identity, overview
 from stoker_orchestrator.domain.placement import Wait
 from stoker_orchestrator.domain.registry import Registry
@@ -17,7 +17,7 @@ from tests.support.fleet import endpoint, model
 
 BROKEN = Obstacle("LoadFailed", "no such layer")
 CROWDED = Obstacle("Unschedulable", "no node has a free card", of_room=True)
-NEVER = model(scaling=Scaling(most=0))
+NEVER = model(scaling=Bounds(most=0))
 
 
 def board(*events: FleetEvent) -> Switchboard:
@@ -153,8 +153,8 @@ def test_a_slow_worker_takes_longer_for_the_same_work() -> None:
     assert (fast.ms_per_unit, worse.ms_per_unit, worse.work_seconds) == (4000, 12_000, 24)
 
 
-@pytest.mark.parametrize(("scaling", "bounds"), [(Scaling(1, 3), (1, 3)), (None, (None, None))])
-def test_bounds_are_told_where_activity_decides(scaling: Scaling | None, bounds: tuple[int | None, int | None]) -> None:
+@pytest.mark.parametrize(("scaling", "bounds"), [(Bounds(1, 3), (1, 3)), (None, (None, None))])
+def test_bounds_are_told_where_activity_decides(scaling: Bounds | None, bounds: tuple[int | None, int | None]) -> None:
     (found,) = seen(board(ModelSeen(model(scaling=scaling, replicas=2, warm=True)))).models
 
     assert (found.warm, found.replicas) == (True, 2)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stoker_contracts.resources.scaling import ScalingReason
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen
 from stoker_orchestrator.domain.hold import Ask
-from stoker_orchestrator.domain.model import EndpointState, Leaving, Model, Obstacle, Scaling
+from stoker_orchestrator.domain.model import Bounds, EndpointState, Leaving, Model, Obstacle
 from stoker_orchestrator.domain.placement import Placement
 from stoker_orchestrator.domain.registry import Registry
 from stoker_orchestrator.domain.switchboard import Refused
@@ -18,7 +18,7 @@ from tests.support.virtual import GPU, LACKING, VirtualCluster, cluster
 
 
 def swapped(name: str, least: int = 0, **others: Any) -> Model:
-    bounds = Scaling(least, others.pop("most", 1), idle_after=10_000)
+    bounds = Bounds(least, others.pop("most", 1), idle_after=10_000)
     return model(name, scaling=bounds, start_timeout=others.pop("start_timeout", 10_000), **others)
 
 
@@ -133,7 +133,7 @@ def test_where_nobody_can_ever_make_room_jobs_are_refused_at_once_until_that_cha
     second = here.send("b")
     assert second in here.refused, "at once"
 
-    here.change("a", scaling=Scaling(0, 1, 10_000))
+    here.change("a", scaling=Bounds(0, 1, 10_000))
     here.run(0.5)
     assert here.board.registry.roomless == set()
     assert here.replicas("a") == 0, "somebody has asked for none"
@@ -144,7 +144,7 @@ def test_a_model_that_must_run_gets_room_without_a_job() -> None:
     here = cluster(swapped("a"), swapped("b"), devices=1)
     served(here, "a")
     here.run(60)
-    here.change("b", scaling=Scaling(1, 1, 10_000))
+    here.change("b", scaling=Bounds(1, 1, 10_000))
     here.until(lambda: here.ready("b"), seconds=20)
 
     assert here.replicas("a") == 0
@@ -255,7 +255,7 @@ def test_who_waits_is_refused_when_it_turns_out_that_nobody_can_make_room() -> N
     here.run(5)
     assert ticket not in here.refused
 
-    here.change("a", scaling=Scaling(1, 1, 10_000))
+    here.change("a", scaling=Bounds(1, 1, 10_000))
     here.run(5)
     assert isinstance(here.refused[ticket], Refused)
     assert here.board.arrive(999, here.models["b"], Ask(1), here.now)

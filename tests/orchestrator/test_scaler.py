@@ -10,9 +10,9 @@ from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingReason
 from stoker_orchestrator.app import scaling
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.domain.events import EndpointGone, ModelGone, ModelSeen
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling
+from stoker_orchestrator.domain.model import Bounds, EndpointState, Model, Obstacle
 from stoker_orchestrator.domain.registry import Registry
-from stoker_orchestrator.domain.scaling import Scaling as Machine
+from stoker_orchestrator.domain.scaling import Scaling
 from stoker_orchestrator.domain.switchboard import Switchboard
 from tests.support.fleet import PlayedFleet, endpoint, model
 from tests.support.orchestrator import JOB, World, code, world
@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def brief(least: int = 0, **others: Any) -> Model:
     """A model whose workers go when they are idle for a moment."""
-    return model(scaling=Scaling(least, 2, idle_after=0.2), start_timeout=20, **others)
+    return model(scaling=Bounds(least, 2, idle_after=0.2), start_timeout=20, **others)
 
 
 def decisions(here: World, name: str = "m") -> list[tuple[int, int, ScalingReason]]:
@@ -132,7 +132,7 @@ async def test_a_job_that_nobody_can_make_room_for_is_refused_while_it_waits(mon
 
 async def test_who_waits_for_whom_is_shown_and_counted() -> None:
     idle, cold = replace(brief(replicas=1), name="idle", model_id="org/idle"), brief(replicas=1)
-    idle = replace(idle, scaling=Scaling(0, 1, idle_after=1000))
+    idle = replace(idle, scaling=Bounds(0, 1, idle_after=1000))
     async with world(idle, cold, residency_seconds=0) as here:
         here.fleet.tell(endpoint("i", "idle", devices={GPU: 1}))
         here.fleet.tell(endpoint("w", state=EndpointState.STARTING, devices={GPU: 1}, no_room=LACKING))
@@ -162,7 +162,7 @@ async def test_the_last_five_decisions_are_shown(monkeypatch: pytest.MonkeyPatch
 
 async def test_it_ends_even_in_the_moment_of_a_wake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "LOOK_SECONDS", 10)
-    machine = Machine(Switchboard(Registry()), now=0)
+    machine = Scaling(Switchboard(Registry()), now=0)
     scaler = scaling.Scaler(machine, PlayedFleet(), Metrics(), lambda: True, lambda _: None)
     looking = asyncio.create_task(scaler.run())
     await asyncio.sleep(0.01)

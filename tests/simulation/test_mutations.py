@@ -9,7 +9,7 @@ import pytest
 
 from simulation.batch import run_small
 from stoker_orchestrator.domain import admission, switchboard
-from stoker_orchestrator.domain.autoscaler import Autoscaler, Load
+from stoker_orchestrator.domain.autoscaler import Autoscaler, Demand
 from stoker_orchestrator.domain.hold import Line
 from stoker_orchestrator.domain.model import Endpoint
 from stoker_orchestrator.domain.order import FairOrder
@@ -84,7 +84,7 @@ def test_a_worker_that_is_ended_before_it_has_paid_for_its_start_is_found(monkey
 def test_an_autoscaler_that_counts_no_jobs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Retirement, "choose", lambda _, standing, excess, only=None: list(standing)[:excess])
     monkeypatch.setattr(Retirement, "over", lambda *_: True)
-    monkeypatch.setattr(Load, "since", lambda *_: 0)
+    monkeypatch.setattr(Demand, "since", lambda *_: 0)
     monkeypatch.setattr(Autoscaler, "_is_fresh", lambda *_: False)
 
     assert "that have jobs" in first_violation()

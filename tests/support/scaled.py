@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from stoker_orchestrator.domain.model import Leaving, Model, Scaling
+from stoker_orchestrator.domain.model import Bounds, Leaving, Model
 from tests.support.fleet import model
 from tests.support.virtual import VirtualCluster, cluster
 
 
 def scaled(most: int = 3, least: int = 0, idle_after: float = 120, **others: Any) -> Model:
-    bounds = Scaling(least, most, idle_after, target_queue_seconds=10, drain_timeout=others.pop("drain_timeout", 600))
+    bounds = Bounds(least, most, idle_after, target_queue_seconds=10, drain_timeout=others.pop("drain_timeout", 600))
     return model(scaling=bounds, **others)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from stoker_contracts.resources.scaling import ScalingReason
-from stoker_orchestrator.domain.model import Endpoint, EndpointState, Model, Scaling
+from stoker_orchestrator.domain.model import Bounds, Endpoint, EndpointState, Model
 
 RESIDENCY_SECONDS = 60.0
 """A worker that became ready stays at least so long, whatever is asked for: a load costs more than it frees."""
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Demand:
     """What is asked of a model at one moment.
 
     `seconds` is how long one worker takes for the declared work in line; None before any job of the model was seen.
@@ -81,7 +81,7 @@ class Autoscaler:
     """Remembers the activity of all models and says what it wants for each.
 
     Up by the work in line, at once. Down only to what the last `idle_after` needed at its peak: what was wanted once within the
-    window is wanted to its end, so that the same load never takes a worker away and brings it back.
+    window is wanted to its end, so that the same demand never takes a worker away and brings it back.
     """
 
     def __init__(self, now: float, residency: float = RESIDENCY_SECONDS) -> None:
@@ -103,11 +103,11 @@ class Autoscaler:
         """More workers were asked for."""
         self._memory(name, now).raised = now
 
-    def note(self, model: Model, load: Load, now: float) -> None:
+    def note(self, model: Model, demand: Demand, now: float) -> None:
         """Remember what is asked of a model."""
         memory = self._memory(model.name, now)
-        memory.note(load.since(memory.looked) if memory.peaks else load.since(now), now)
-        served = any(endpoint.coming for endpoint in load.endpoints)
+        memory.note(demand.since(memory.looked) if memory.peaks else demand.since(now), now)
+        served = any(endpoint.coming for endpoint in demand.endpoints)
         if memory.woken is not None and (served or now - memory.woken >= model.start_timeout):
             memory.woken = None
 
@@ -116,38 +116,38 @@ class Autoscaler:
         for name in self._memories.keys() - known:
             del self._memories[name]
 
-    def want(self, model: Model, load: Load, now: float) -> Wish | None:
+    def want(self, model: Model, demand: Demand, now: float) -> Wish | None:
         """What activity wants; None where it stands aside or all may stay as it is."""
-        scaling = model.scaling
-        if scaling is None:
+        bounds = model.scaling
+        if bounds is None:
             return None
-        if model.replicas > scaling.most:
-            return Wish(scaling.most, ScalingReason.BOUNDS, f"no more than {_workers(scaling.most)} may run")
-        return self._up(model, scaling, load, now) or self._down(model, scaling, load, now)
+        if model.replicas > bounds.most:
+            return Wish(bounds.most, ScalingReason.BOUNDS, f"no more than {_workers(bounds.most)} may run")
+        return self._up(model, bounds, demand, now) or self._down(model, bounds, demand, now)
 
-    def _up(self, model: Model, scaling: Scaling, load: Load, now: float) -> Wish | None:
+    def _up(self, model: Model, bounds: Bounds, demand: Demand, now: float) -> Wish | None:
         current = effective(model)
         if model.obstacle is not None and not model.obstacle.of_room:
             return None
-        wanted = min(scaling.most, _needed(model, scaling, load, woken=self._memory(model.name, now).woken is not None))
-        if wanted <= current or (current and any(endpoint.no_room for endpoint in load.endpoints)):
+        wanted = min(bounds.most, _needed(model, bounds, demand, woken=self._memory(model.name, now).woken is not None))
+        if wanted <= current or (current and any(endpoint.no_room for endpoint in demand.endpoints)):
             return None
         if current == 0:
             return Wish(wanted, ScalingReason.WAKE, "a job came and no worker runs")
-        words = f"{load.seconds or 0:.0f} s of work in line, the target is {scaling.target_queue_seconds:g} s"
+        words = f"{demand.seconds or 0:.0f} s of work in line, the target is {bounds.target_queue_seconds:g} s"
         return Wish(wanted, ScalingReason.QUEUE, words)
 
-    def _down(self, model: Model, scaling: Scaling, load: Load, now: float) -> Wish | None:
+    def _down(self, model: Model, bounds: Bounds, demand: Demand, now: float) -> Wish | None:
         memory = self._memory(model.name, now)
         seen_since = max(memory.began, self._began)
-        if load.waiting or memory.woken is not None or now < max(memory.raised + self._residency, seen_since + scaling.idle_after):
+        if demand.waiting or memory.woken is not None or now < max(memory.raised + self._residency, seen_since + bounds.idle_after):
             return None
-        peak = memory.peak(now - scaling.idle_after)
-        wanted = max(scaling.least, math.ceil(peak / model.capacity))
-        if wanted >= effective(model) or any(self._is_fresh(endpoint, now) for endpoint in load.endpoints):
+        peak = memory.peak(now - bounds.idle_after)
+        wanted = max(bounds.least, math.ceil(peak / model.capacity))
+        if wanted >= effective(model) or any(self._is_fresh(endpoint, now) for endpoint in demand.endpoints):
             return None
         jobs = "no job" if peak == 0 else f"at most {peak} {'job' if peak == 1 else 'jobs'} at a time"
-        return Wish(wanted, ScalingReason.IDLE, f"{jobs} in the last {scaling.idle_after:g} s")
+        return Wish(wanted, ScalingReason.IDLE, f"{jobs} in the last {bounds.idle_after:g} s")
 
     def _is_fresh(self, endpoint: Endpoint, now: float) -> bool:
         """Whether it became ready less than the residency ago."""
@@ -157,13 +157,13 @@ class Autoscaler:
         return self._memories.setdefault(name, _Memory(now, now))
 
 
-def _needed(model: Model, scaling: Scaling, load: Load, *, woken: bool) -> int:
-    """Workers that bring the work in line below the target, but not more than there are jobs for; grows with the load alone."""
-    first = int(load.waiting > 0 or woken)
-    if not load.waiting or load.seconds is None:
+def _needed(model: Model, bounds: Bounds, demand: Demand, *, woken: bool) -> int:
+    """Workers that bring the work in line below the target, but not more than there are jobs for; grows with the demand alone."""
+    first = int(demand.waiting > 0 or woken)
+    if not demand.waiting or demand.seconds is None:
         return first
-    by_work = math.ceil(load.seconds / (scaling.target_queue_seconds * model.capacity))
-    by_jobs = math.ceil((load.in_flight + load.waiting) / model.capacity)
+    by_work = math.ceil(demand.seconds / (bounds.target_queue_seconds * model.capacity))
+    by_jobs = math.ceil((demand.in_flight + demand.waiting) / model.capacity)
     return max(first, min(by_work, by_jobs))
 
 

@@ -22,7 +22,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Scaling:
+class Bounds:
     """Between which bounds activity decides how many workers run. Times are in seconds."""
 
     least: int = 0
@@ -55,7 +55,7 @@ class Model:
     """Jobs that one new worker takes at once."""
     replicas: int = 0
     """Workers that are asked for now, whoever asked."""
-    scaling: Scaling | None = Scaling()
+    scaling: Bounds | None = Bounds()
     """None: somebody else decides how many workers run, or nobody can start one."""
     start_timeout: float = 600.0
     obstacle: Obstacle | None = None

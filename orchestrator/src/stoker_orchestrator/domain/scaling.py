@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stoker_contracts.resources.scaling import ScalingReason
-from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS, Autoscaler, Load, Wish, effective
-from stoker_orchestrator.domain.model import Endpoint, EndpointState, Leaving, Model
-from stoker_orchestrator.domain.model import Scaling as Bounds
+from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS, Autoscaler, Demand, Wish, effective
+from stoker_orchestrator.domain.model import Bounds, Endpoint, EndpointState, Leaving, Model
 from stoker_orchestrator.domain.placement import Placement, Wait
 from stoker_orchestrator.domain.retirement import Rank, Retired, Retirement, Revived
 from stoker_orchestrator.domain.switchboard import Switchboard
@@ -120,7 +119,7 @@ class Scaling:
     def _remember(self, now: float) -> None:
         models = self._registry.models
         for model in models:
-            self._autoscaler.note(model, self._load(model), now)
+            self._autoscaler.note(model, self._demand(model), now)
         names = {model.name for model in models}
         self._autoscaler.forget(names)
         self._retirement.forget(self._registry.identities)
@@ -135,10 +134,10 @@ class Scaling:
         self._registry.roomless = set()
         return self._revive(self._registry.endpoints, "Leader")
 
-    def _load(self, model: Model) -> Load:
+    def _demand(self, model: Model) -> Demand:
         rates = self._registry.rates
         seconds = rates.seconds(model.name, self._switchboard.work(model.name)) if rates.known(model.name) else None
-        return Load(self._switchboard.waiting(model.name), seconds, self._registry.endpoints_of(model.name))
+        return Demand(self._switchboard.waiting(model.name), seconds, self._registry.endpoints_of(model.name))
 
     def _steer(self, model: Model, bounds: Bounds, now: float) -> list[Effect]:
         """One step for one model."""
@@ -153,7 +152,7 @@ class Scaling:
 
     def _follow(self, model: Model, bounds: Bounds, standing: list[Endpoint], now: float) -> list[Effect]:
         """Towards what is wanted."""
-        wish = self._autoscaler.want(model, self._load(model), now)
+        wish = self._autoscaler.want(model, self._demand(model), now)
         gives = self._placement.gives(model.name) if wish is None or wish.replicas < effective(model) else None
         if gives is not None:
             waiter, going = gives

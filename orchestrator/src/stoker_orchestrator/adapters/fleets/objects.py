@@ -18,7 +18,7 @@ from stoker_contracts.resources.scaling import MAX_DECISIONS, ScalingDecision
 from stoker_contracts.worker import Variable
 from stoker_orchestrator.domain.events import EndpointSeen
 from stoker_orchestrator.domain.health import Report
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling, Url
+from stoker_orchestrator.domain.model import Bounds, EndpointState, Model, Obstacle, Url
 
 Item = Mapping[str, Any]
 
@@ -67,10 +67,10 @@ def _url(endpoint: Item) -> Url:
     return Url(endpoint["url"], endpoint.get("capacity", 1), endpoint.get("tokenKey"))
 
 
-def _scaling(spec: Item, *, warm: bool) -> Scaling | None:
+def _scaling(spec: Item, *, warm: bool) -> Bounds | None:
     if spec.get("mode", "Activity") != "Activity":
         return None
-    return Scaling(
+    return Bounds(
         least=spec.get("minReplicas", int(warm)),
         most=spec.get("maxReplicas", 1),
         idle_after=seconds(spec.get("idleAfter", "10m")),

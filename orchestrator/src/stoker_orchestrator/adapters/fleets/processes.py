@@ -22,7 +22,7 @@ from stoker_contracts.worker import Variable
 from stoker_orchestrator.adapters.fleets.port import FleetError, Sink
 from stoker_orchestrator.domain.events import EndpointGone, EndpointSeen, ModelSeen, Synced
 from stoker_orchestrator.domain.health import Report
-from stoker_orchestrator.domain.model import EndpointState, Model, Obstacle, Scaling, Url
+from stoker_orchestrator.domain.model import Bounds, EndpointState, Model, Obstacle, Url
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +153,10 @@ class ProcessFleet:
             urls=tuple(Url(each.url, each.capacity, each.token_key, each.token) for each in entry.urls),
         )
 
-    def _scaling(self, entry: ModelEntry) -> Scaling | None:
+    def _scaling(self, entry: ModelEntry) -> Bounds | None:
         if entry.urls:
             return None
-        return Scaling(int(entry.warm), self._command.most, self._command.idle_seconds)
+        return Bounds(int(entry.warm), self._command.most, self._command.idle_seconds)
 
     def _hindered(self, entry: ModelEntry, obstacle: Obstacle | None, sink: Sink) -> None:
         self._obstacles[entry.name] = obstacle
