@@ -14,12 +14,12 @@ from stoker_orchestrator.adapters.connection import Connection
 from stoker_orchestrator.adapters.upstream import Pending, Upstream, WorkerLostError
 from stoker_orchestrator.app.attempts import Attempts, Begun
 from stoker_orchestrator.app.broker import Broker
-from stoker_orchestrator.app.desk import Slot
+from stoker_orchestrator.app.desk import RefusedError, Slot
 from stoker_orchestrator.app.event_stream import wants_events
 from stoker_orchestrator.app.foreign import Foreign
 from stoker_orchestrator.app.forwarding import MODEL, REFUSED, about, identified, lines, onward, outcome_of, passed_back
 from stoker_orchestrator.app.serving.exchange import Exchange
-from stoker_orchestrator.app.target import NoTargetError, Path, Target, target_of_json
+from stoker_orchestrator.app.target import Path, Target, target_of_json
 
 _LONG_WAY = frozenset(name.lower().encode() for name in (HEADER_MODEL, HEADER_TIMEOUT))
 """Headers that ask for more than a worker."""
@@ -120,7 +120,7 @@ class Express:
             return False
         try:
             target = target_of_json(self._broker.registry, path, body)
-        except NoTargetError:
+        except RefusedError:
             return False
         slot = self._broker.take_now(target.model, target.cost)
         if slot is None:

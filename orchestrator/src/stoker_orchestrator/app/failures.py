@@ -4,10 +4,9 @@ from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.app.body import BodyTooLargeError, BrokenBodyError, BudgetSpentError, DiskFullError, StalledError
 from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.replies import bad_request
-from stoker_orchestrator.app.target import NoTargetError
 from stoker_orchestrator.domain.admission import Refusal
 
-REFUSING = (NoTargetError, RefusedError, BodyTooLargeError, BudgetSpentError, DiskFullError, StalledError, BrokenBodyError)
+REFUSING = (RefusedError, BodyTooLargeError, BudgetSpentError, DiskFullError, StalledError, BrokenBodyError)
 """The errors that a caller is told of."""
 
 
@@ -26,7 +25,7 @@ _OF_BODIES: dict[type[Exception], Refusal] = {
 def refusal_for(error: Exception) -> Refusal | None:
     """The refusal that `error` stands for; None where nobody is there to be told."""
     match error:
-        case NoTargetError() | RefusedError():
+        case RefusedError():
             return error.refusal
         case BodyTooLargeError(limit=limit):
             return Refusal(413, ErrorType.BODY_TOO_LARGE, f"the body is larger than the {limit} bytes that are taken")

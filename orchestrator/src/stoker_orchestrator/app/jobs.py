@@ -18,6 +18,7 @@ from stoker_orchestrator.adapters.upstream import Upstream, WorkerLostError
 from stoker_orchestrator.app.attempts import Attempts, Begun
 from stoker_orchestrator.app.body import BodyTooLargeError
 from stoker_orchestrator.app.broker import Broker
+from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.event_stream import EventStream, wants_events
 from stoker_orchestrator.app.express import Express, Flight
 from stoker_orchestrator.app.failures import REFUSING, refusal_for
@@ -29,7 +30,7 @@ from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.replies import bad_request
 from stoker_orchestrator.app.serving.exchange import Exchange
 from stoker_orchestrator.app.settings import Settings
-from stoker_orchestrator.app.target import NoTargetError, Path, Target, find_target
+from stoker_orchestrator.app.target import Path, Target, find_target
 from stoker_orchestrator.app.timers import CoarseTimers
 from stoker_orchestrator.domain.admission import Refusal
 
@@ -133,9 +134,9 @@ class JobRoutes:
 
     def _check(self, job: Job, exchange: Exchange) -> None:
         if exchange.method != b"POST":
-            raise NoTargetError(Refusal(405, ErrorType.METHOD_NOT_ALLOWED, "jobs are sent by POST"))
+            raise RefusedError(Refusal(405, ErrorType.METHOD_NOT_ALLOWED, "jobs are sent by POST"))
         if exchange.late:
-            raise NoTargetError(Refusal(503, ErrorType.OVERLOADED, "this orchestrator is stopping", "stopping", 1))
+            raise RefusedError(Refusal(503, ErrorType.OVERLOADED, "this orchestrator is stopping", "stopping", 1))
         if _TIMEOUT in job.headers:
             job.timeout = _timeout(job.headers[_TIMEOUT])
         if job.declared is not None and job.declared > self._settings.max_body_bytes:
@@ -156,7 +157,7 @@ def _timeout(given: bytes) -> float:
         seconds = 0.0
     if not 0 < seconds <= _LONGEST_TIMEOUT:
         words = f"{HEADER_TIMEOUT} must be a number of seconds, more than 0 and at most {_LONGEST_TIMEOUT:g}"
-        raise NoTargetError(bad_request(words))
+        raise RefusedError(bad_request(words))
     return seconds
 
 

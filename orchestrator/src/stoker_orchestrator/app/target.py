@@ -8,8 +8,8 @@ from stoker_contracts.names import HEADER_MODEL
 from stoker_contracts.pipelines import BY_ROUTE, FACTS, Pipeline
 from stoker_orchestrator.adapters.framing import declared_length
 from stoker_orchestrator.app.body import MEMORY_BYTES, Body, BodyTooLargeError
+from stoker_orchestrator.app.desk import RefusedError
 from stoker_orchestrator.app.replies import bad_request, not_found
-from stoker_orchestrator.domain.admission import Refusal
 from stoker_orchestrator.domain.cost import declared_cost
 from stoker_orchestrator.domain.job_head import FormHead, MalformedBodyError, json_fields
 from stoker_orchestrator.domain.model import Model
@@ -17,14 +17,6 @@ from stoker_orchestrator.domain.registry import Registry
 
 _MODEL = HEADER_MODEL.lower().encode()
 _MODELS_PREFIX = "/models/"
-
-
-class NoTargetError(Exception):
-    """The request names no model that can be meant; `refusal` says why."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ class Target:
 
 
 async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, bytes], body: Body) -> Target:
-    """The target of a request; reads as much of the body as it takes. Raises NoTargetError and what the body raises.
+    """The target of a request; reads as much of the body as it takes. Raises RefusedError and what the body raises.
 
     What a job costs is in its body too: a short JSON is waited for, and of a form what stands in front of its file.
     """
@@ -75,7 +67,7 @@ async def find_target(registry: Registry, path: Path, headers: Mapping[bytes, by
 
 
 def target_of_json(registry: Registry, path: Path, whole: bytes) -> Target:
-    """The target of a JSON body on a plain route. Raises NoTargetError."""
+    """The target of a JSON body on a plain route. Raises RefusedError."""
     fields = _json(whole)
     return Target(_model(registry, path, _model_id(fields)), declared_cost(path.pipeline, fields))
 
@@ -84,7 +76,7 @@ def _model_id(fields: Mapping[str, Any]) -> str:
     """The model id of a body; empty where it names none."""
     model_id = fields.get("model_id") or ""
     if not isinstance(model_id, str):
-        raise NoTargetError(bad_request("model_id must be a string"))
+        raise RefusedError(bad_request("model_id must be a string"))
     return model_id
 
 
@@ -92,7 +84,7 @@ def _json(whole: bytes) -> dict[str, Any]:
     try:
         return json_fields(whole)
     except MalformedBodyError as error:
-        raise NoTargetError(bad_request(str(error))) from None
+        raise RefusedError(bad_request(str(error))) from None
 
 
 async def _json_fields(headers: Mapping[bytes, bytes], body: Body, *, named: bool) -> dict[str, Any]:
@@ -115,7 +107,7 @@ async def _form_fields(headers: Mapping[bytes, bytes], body: Body, *, named: boo
             if head.in_file and (named or "model_id" in head.fields):
                 break
     except MalformedBodyError as error:
-        raise NoTargetError(bad_request(str(error))) from None
+        raise RefusedError(bad_request(str(error))) from None
     return head.fields
 
 
@@ -123,14 +115,14 @@ def _model(registry: Registry, path: Path, model_id: str) -> Model:
     if path.name is not None:
         model = registry.model(path.name)
         if model is None or model.pipeline is not path.pipeline:
-            raise NoTargetError(not_found(f"no {path.pipeline.value} model has this name; {_choices(registry, path.pipeline)}"))
+            raise RefusedError(not_found(f"no {path.pipeline.value} model has this name; {_choices(registry, path.pipeline)}"))
         return model
     if not model_id:
         return _only_warm(registry, path.pipeline)
     model = registry.find(path.pipeline, model_id)
     if model is None:
         words = f"there is no {path.pipeline.value} model {model_id[:128]!r}; {_choices(registry, path.pipeline)}"
-        raise NoTargetError(not_found(words))
+        raise RefusedError(not_found(words))
     return model
 
 
@@ -138,7 +130,7 @@ def _only_warm(registry: Registry, pipeline: Pipeline) -> Model:
     warm = {model.model_id: model for model in registry.of_pipeline(pipeline) if registry.is_warm(model.name)}
     if len(warm) == 1:
         return next(iter(warm.values()))
-    raise NoTargetError(bad_request(f"model_id must name a model; {_choices(registry, pipeline)}"))
+    raise RefusedError(bad_request(f"model_id must name a model; {_choices(registry, pipeline)}"))
 
 
 def _choices(registry: Registry, pipeline: Pipeline) -> str:
