@@ -72,6 +72,7 @@ async def test_who_waits_asks_at_the_new_desk_in_the_order_of_before() -> None:
     switching = SwitchingDesk(desk(old))
     holder = await switching.take(M, Ask(1))
     served: list[int] = []
+    jobs: list[asyncio.Task[None]] = []
 
     async def job(number: int) -> None:
         slot = await switching.take(M, Ask(1))
@@ -80,8 +81,8 @@ async def test_who_waits_asks_at_the_new_desk_in_the_order_of_before() -> None:
 
     async with asyncio.TaskGroup() as group:
         for number in range(4):
-            group.create_task(job(number))
-        await until(lambda: old.waiting("m") == 4)
+            jobs.append(group.create_task(job(number)))
+            await until(lambda: old.waiting("m") == len(jobs), every=0.01)
         old.paused = True
         switching.switch(desk(new))
         await until(lambda: new.waiting("m") == 4)
