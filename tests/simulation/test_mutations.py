@@ -87,7 +87,7 @@ def test_an_autoscaler_that_counts_no_jobs_is_found(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Demand, "since", lambda *_: 0)
     monkeypatch.setattr(Autoscaler, "_is_fresh", lambda *_: False)
 
-    assert "that have jobs" in first_violation()
+    assert any("that have jobs" in report.violation for report in map(run_small, SEEDS))
 
 
 def test_a_line_that_serves_the_latest_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
