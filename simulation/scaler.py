@@ -77,7 +77,7 @@ class Scaler:
         if self._heap.chance.random() < self._orchestrator.watch.wire.lost:
             self._carry_out(self._scaling.failed(effect))
         else:
-            self._carry_out(self._scaling.done(effect, self._orchestrator.now))
+            self._carry_out(self._scaling.done(effect))
 
     def _scale(self, effect: Scale) -> None:
         model = self._cluster.models.get(effect.model)

@@ -52,6 +52,24 @@ def test_a_wake_that_the_fleet_could_not_carry_out_is_asked_again_after_two_seco
     here.until(here.ready)
 
 
+def test_a_wake_that_was_carried_out_though_it_seemed_to_fail_keeps_its_worker_as_any_other_does() -> None:
+    here = cluster(scaled(idle_after=5))
+
+    def carried_out_untold(effect: Scale | Rank) -> bool:
+        if isinstance(effect, Scale):
+            here.change("m", replicas=effect.replicas)
+        return isinstance(effect, Scale)
+
+    here.refuse = lambda _: True
+    here.board.leave("m", here.send())
+    here.run(10)
+    here.refuse = carried_out_untold
+    here.until(here.ready)
+    here.run(RESIDENCY_SECONDS - 15)
+
+    assert (here.scaled[-1], here.models["m"].replicas) == (("m", 0, 1), 1)
+
+
 def test_a_wake_that_nobody_waits_for_is_given_up_after_the_time_of_a_start() -> None:
     here = cluster(scaled(start_timeout=10))
     here.refuse = lambda _: True

@@ -124,7 +124,7 @@ class VirtualCluster:
                 self.pods[effect.endpoint].cost = effect.cost
             elif self.models[effect.model].replicas == effect.expected:
                 self.change(effect.model, replicas=effect.replicas)
-            self._carry_out(self.scaling.done(effect, self.now))
+            self._carry_out(self.scaling.done(effect))
 
     def _take(self, effects: list[BoardEffect]) -> None:
         for effect in effects:

@@ -107,7 +107,7 @@ class Scaler:
         else:
             if effect.reason is ScalingReason.WAKE:
                 self._metrics.wakes.labels(effect.model).inc()
-            self._carry_out(self._scaling.done(effect, time.monotonic()))
+            self._carry_out(self._scaling.done(effect))
 
     async def _rank(self, effect: Rank) -> None:
         try:
@@ -115,7 +115,7 @@ class Scaler:
         except FleetError as error:
             log.warning("what ending %s costs could not be told, will be tried again: %s", effect.endpoint, error)
         else:
-            self._scaling.done(effect, time.monotonic())
+            self._scaling.done(effect)
 
     def _decide(self, made: Decided) -> None:
         """Count, log and show one decision."""

@@ -99,13 +99,11 @@ class Scaling:
                 effects += self._steer(model, model.scaling, now)
         return effects
 
-    def done(self, effect: Scale | Rank, now: float) -> list[Effect]:
+    def done(self, effect: Scale | Rank) -> list[Effect]:
         """The fleet did what it was asked."""
         if isinstance(effect, Rank):
             self._retirement.ranked(effect)
             return []
-        if effect.replicas > effect.expected:
-            self._autoscaler.raised(effect.model, now)
         return [Decided(effect.model, effect.expected, effect.replicas, effect.reason, effect.message)]
 
     def failed(self, effect: Scale | Rank) -> list[Effect]:
@@ -184,6 +182,8 @@ class Scaling:
 
     def _ask(self, model: Model, replicas: int, wish: Wish, now: float) -> list[Effect]:
         self._asked[model.name] = _Asked(replicas, now)
+        if replicas > model.replicas:
+            self._autoscaler.raised(model.name, now)  # what seems to have failed may have been carried out
         return [Scale(model.name, model.replicas, replicas, wish.reason, wish.message)]
 
     def _still_asking(self, model: Model, now: float) -> bool:
