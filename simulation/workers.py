@@ -172,11 +172,13 @@ class Workers:
             call.lost(sent=sent)
 
     def _answer(self, node: Node, call: Call) -> None:
-        """TCP sends again until it gets through."""
+        """TCP sends again until it gets through; of a node that has crashed the caller learns from its own TCP, after long."""
         if call.open and node.reachable:
             call.answered()
         elif call.open and node.up:
             self._heap.after(_RESEND_SECONDS, self._answer, node, call)
+        elif call.open:
+            self._heap.after(_KEEPALIVE_SECONDS, self._tell_if_open, call, True)  # noqa: FBT003 - as the call has it
 
     def _drains(self, call: Call) -> None:
         if call.open:
