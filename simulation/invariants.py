@@ -81,7 +81,7 @@ class Checker:
         """A job asks for a place at the owner's switchboard. Who has waited elsewhere has no place of its own in the order."""
         if not task.ask.again:
             line = self._lines.setdefault(self._line(owner, task), {})
-            line[task.job.number] = self._heap.now, self._heap.now + self._longest_run(task.job.cost)
+            line[task.job.number] = self._heap.now, self._heap.now + max(self._longest_run(task.job.cost), self._seems(owner, task))
             if task.ask.waited:
                 self._unordered.add(self._line(owner, task))
         self._patience[owner].asked(task, ticket)
@@ -251,6 +251,10 @@ class Checker:
 
     def _longest_run(self, cost: float) -> float:
         return cost * self._plan.seconds_per_unit * SLOWEST
+
+    def _seems(self, owner: Orchestrator, task: Task) -> float:
+        """How long a job seems to run: where the first one of a model met a worker that hung, far longer than any does."""
+        return owner.board.registry.expected(task.model.name, task.job.cost) / (1.0 + self._plan.skew)
 
     def _must_have_ended_try(self, task: Task, attempt: Attempt, excuse: float) -> None:
         if not task.open or task.attempt is not attempt:
