@@ -68,13 +68,33 @@ def test_what_activity_scaled_is_not_undone_by_an_edit(objects: Objects) -> None
     assert objects.the("ModelDeployment", "t2i-org-a")["spec"]["replicas"] == 1
 
 
-def test_an_entry_that_the_schema_refuses_is_reported_and_its_neighbours_live(objects: Objects) -> None:
-    objects.apply(models_config("models", entry("org/a", price_per_unit=1, currency="a currency with a long name"), entry("org/b")))
+@pytest.fixture
+def forbidden(objects: Objects) -> Iterator[str]:
+    """A model that the cluster's owner does not let anybody serve in this namespace."""
+    name = f"forbidden.{objects.namespace}"
+    version = "admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": ["stoker.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["modeldeployments"]}
+    policy = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "object.spec.modelId != 'org/forbidden'", "message": "this model may not be served here"}],
+    }
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": objects.namespace}}}
+    binding = {"policyName": name, "validationActions": ["Deny"], "matchResources": here}
+    objects.apply({"apiVersion": version, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": policy})
+    objects.apply({"apiVersion": version, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name}, "spec": binding})
+    eventually(lambda: objects.refuses(model("probe", modelId="org/forbidden")))
+    yield "org/forbidden"
+    objects.delete("ValidatingAdmissionPolicyBinding", name)
+    objects.delete("ValidatingAdmissionPolicy", name)
+
+
+def test_an_entry_that_the_api_server_refuses_is_reported_and_its_neighbours_live(objects: Objects, forbidden: str) -> None:
+    objects.apply(models_config("models", entry(forbidden), entry("org/b")))
 
     eventually(lambda: objects.reason("t2i-org-b") == "Startable")
     first, second = eventually(lambda: objects.report("models"))["entries"]
     assert (first["accepted"], first["reason"], second["accepted"]) == (False, "Refused", True)
-    assert "currency" in first["message"]
+    assert "this model may not be served here" in first["message"]
 
 
 @pytest.mark.parametrize("text", ["[", '{"pipeline": "text-to-image"}'])

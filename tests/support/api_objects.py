@@ -20,6 +20,8 @@ _PATHS = {
     "PersistentVolumeClaim": "api/v1/namespaces/{}/persistentvolumeclaims",
     "Role": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
     "RoleBinding": "apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ValidatingAdmissionPolicy": "apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
 }
 MODELS_CONFIG = {"stoker.dev/models-config": "true"}
 
@@ -45,10 +47,16 @@ class Objects:
     def apply(self, *items: Json) -> None:
         """Server-side apply."""
         for item in items:
-            parameters = {"fieldManager": "test", "force": "true"}
-            headers = {"Content-Type": "application/apply-patch+yaml"}
-            path = self._path(item["kind"], item["metadata"]["name"])
-            self._client.patch(path, json=item, params=parameters, headers=headers).raise_for_status()
+            self._apply(item).raise_for_status()
+
+    def refuses(self, item: Json) -> bool:
+        """Whether the API server would not take it."""
+        return self._apply(item, dryRun="All").status_code == httpx2.codes.UNPROCESSABLE_CONTENT
+
+    def _apply(self, item: Json, **parameters: str) -> httpx2.Response:
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        path = self._path(item["kind"], item["metadata"]["name"])
+        return self._client.patch(path, json=item, params={"fieldManager": "test", "force": "true"} | parameters, headers=headers)
 
     def merge(self, kind: str, name: str, change: Json, subresource: str = "") -> None:
         """Merge-patch an object."""
