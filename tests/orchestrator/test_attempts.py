@@ -191,6 +191,18 @@ async def test_a_job_whose_connection_the_only_worker_lost_meets_it_again_once_i
 
 
 @pytest.mark.usefixtures("quick_probes")
+async def test_a_worker_whose_connections_are_cut_is_not_two_workers_that_ended() -> None:
+    async with world() as here:
+        worker = await here.worker("w", die)
+        twice_cut = await here.post(json=JOB)
+        worker.behaviour = echo
+        again = await here.post(json=JOB)
+
+    assert code(twice_cut) == (502, "worker_lost")
+    assert again.status_code == 200, "it is not in quarantine"
+
+
+@pytest.mark.usefixtures("quick_probes")
 async def test_a_long_job_on_a_worker_that_answers_probes_is_left_alone() -> None:
     release = asyncio.Event()
 

@@ -168,11 +168,24 @@ def test_an_endpoint_that_lost_a_job_and_is_silent_then_is_ejected(endpoint: End
     assert outliers.silent("a") == [Ejected(endpoint, "silent")]
 
 
-def test_an_endpoint_that_may_not_answer_while_it_works_is_asked_once_it_is_idle(endpoint: Endpoint) -> None:
+def test_a_container_whose_health_its_fleet_looks_at_is_not_asked_after_a_lost_job(endpoint: Endpoint) -> None:
     endpoint.pulse = False
     outliers = begun(endpoint)
     outliers.failed(endpoint)
-
-    assert outliers.due([endpoint], now=60) == []
     endpoint.in_flight = 0
+
+    assert outliers.due([], now=60) == []
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_an_endpoint_that_lost_jobs_and_loads_anew_is_back_when_it_is_ready(endpoint: Endpoint, losses: int) -> None:
+    outliers = begun(endpoint)
+    for _ in range(losses):
+        outliers.failed(endpoint)
+    endpoint.in_flight = 0
+
+    assert outliers.answered("a", 0, now=2, ready=False) == []
+    assert not endpoint.recovered
     assert outliers.due([], now=60) == [Probe(endpoint)]
+    assert len(outliers.answered("a", 0, now=61)) == 1
+    assert endpoint.recovered

@@ -27,3 +27,11 @@ async def test_a_worker_that_lives_is_found_alive_however_many_others_hang(monke
             each.cancel()
         await asyncio.gather(*probes, return_exceptions=True)
         await prober.close()
+
+
+@pytest.mark.parametrize(("status", "alive"), [(404, True), (500, True), (502, False), (503, False), (504, False)])
+async def test_a_proxys_own_answer_is_no_sign_of_life_of_what_is_behind_it(status: int, alive: bool) -> None:  # noqa: FBT001 - a case
+    prober = Prober()
+    async with FakeWorker(ready_status=status).running() as worker:
+        assert (await prober.probe(worker.address)).alive is alive
+    await prober.close()

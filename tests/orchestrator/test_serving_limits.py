@@ -207,3 +207,21 @@ async def test_a_server_that_stops_waits_for_its_callers_no_longer_than_the_fare
 
         assert await caller.hung_up_on()
         await closing
+
+
+async def test_a_request_that_waits_for_a_slow_caller_is_answered_though_the_server_stops() -> None:
+    served_targets: list[bytes] = []
+
+    async def act(exchange: Exchange) -> None:
+        served_targets.append(exchange.target)
+        exchange.start(200, [(b"content-length", b"%d" % _LARGE)])
+        exchange.finish(bytes(_LARGE))
+
+    async with serving(act, Limits()) as served, Caller(served.url) as caller:
+        caller.say(request("/a") + request("/b"))
+        await until(lambda: served_targets)
+        closing = asyncio.create_task(served.server.close())
+        answers = [await caller.answer(), await caller.answer()]
+        await closing
+
+    assert [len(answer.body) for answer in answers] == [_LARGE, _LARGE]

@@ -12,12 +12,13 @@ Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class FakeWorker:
     """Remembers what it was sent; answers as scripted."""
 
-    def __init__(self, behaviour: Behaviour | None = None, *, deaf: bool = False) -> None:
+    def __init__(self, behaviour: Behaviour | None = None, *, deaf: bool = False, ready_status: int = 200) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.behaviour = behaviour or echo
         self.cancelled = 0
         self.probes = 0
         self.deaf = deaf
+        self.ready_status = ready_status
         self.address = ""
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -33,6 +34,8 @@ class FakeWorker:
         self.probes += 1
         if self.deaf:
             await asyncio.Event().wait()
+        if self.ready_status != web.HTTPOk.status_code:
+            return web.Response(status=self.ready_status)
         return web.json_response({"ready": True, "state": "ready", "in_flight": 0, "capacity": 1})
 
     @asynccontextmanager
@@ -70,6 +73,12 @@ async def die_midway(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     await response.write(b"x" * 10)
     return await die(request)
+
+
+async def loading(_: web.Request) -> web.StreamResponse:
+    """What a worker says that has no model yet."""
+    body = {"detail": {"msg": "worker is loading"}, "error": {"message": "worker is loading", "code": "model_unavailable"}}
+    return web.json_response(body, status=500)
 
 
 async def draining(_: web.Request) -> web.StreamResponse:

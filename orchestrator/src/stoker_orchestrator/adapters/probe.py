@@ -6,11 +6,12 @@ import aiohttp
 from pydantic import ValidationError
 
 from stoker_contracts.worker import Readiness
+from stoker_orchestrator.domain.health import OF_A_GATEWAY
 from stoker_orchestrator.domain.outliers import PROBE_SECONDS, Pulse
 
 
 class Prober:
-    """Asks ``/ready``; any answer is a sign of life, for a worker that drains or loads lives as well.
+    """Asks ``/ready``; any answer is a sign of life but a proxy's own, for a worker that drains or loads lives as well.
 
     `trust` is who is believed behind ``https``.
     """
@@ -30,7 +31,7 @@ class Prober:
         try:
             told = Readiness.model_validate_json(body)
         except ValidationError:
-            return Pulse(alive=True)
+            return Pulse(alive=answer.status not in OF_A_GATEWAY)
         return Pulse(alive=True, ready=told.ready, steps=told.steps)
 
     async def close(self) -> None:

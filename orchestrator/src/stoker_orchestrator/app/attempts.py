@@ -9,7 +9,7 @@ import hashlib
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stoker_contracts.errors import ErrorType
 from stoker_orchestrator.adapters.upstream import Pending, WorkerLostError
@@ -53,7 +53,7 @@ class _Course:
     cold: float = 0.0
     excluded: tuple[str, ...] = ()
     lost: int = 0
-    ended: int = 0
+    ended: set[str] = field(default_factory=set)
     on_budget: bool = False
     begun: Begun | None = None
 
@@ -116,7 +116,7 @@ class Attempts:
             if job.started:
                 job.reason = "worker_lost"
                 raise
-            self._lost(job, target, course, error)
+            self._lost(job, target, course, slot, error)
             course.excluded += (slot.endpoint.id,)
         except (_DeadlineError, WorkerLateError):
             self._too_late(job)
@@ -141,17 +141,18 @@ class Attempts:
                 slot.give_up = None
                 self._timers.cancel(slot)
 
-    def _lost(self, job: Job, target: Target, course: _Course, error: WorkerLostError) -> None:
+    def _lost(self, job: Job, target: Target, course: _Course, slot: Slot, error: WorkerLostError) -> None:
         """A worker was lost before it answered. Raises RefusedError where the job may not be tried again."""
         course.lost += 1
-        course.ended += error.sent
-        if course.ended >= WORKERS:
+        if error.sent:
+            course.ended.add(slot.endpoint.id)
+        if len(course.ended) >= WORKERS:
             self._quarantine.lock_up(_fingerprint(job, target), time.monotonic())
             self._metrics.decisions.labels("quarantine", "ended_workers", target.model.name).inc()
-            words = f"{course.ended} workers ended while they ran this job, so it is not tried again"
+            words = f"{WORKERS} workers ended while they ran this job, so it is not tried again"
             raise RefusedError(Refusal(502, ErrorType.JOB_ENDS_WORKERS, words))
         if course.lost >= WORKERS:
-            words = "the worker went away before it answered, and so did a second one"
+            words = "the worker went away before it answered, and at the second try as well"
             raise RefusedError(Refusal(502, ErrorType.WORKER_LOST, words, retry_after=5))
         if not self._budget.take(self.under_way):
             words = "the worker went away before it answered, and too many jobs are being tried again already"

@@ -32,7 +32,7 @@ _PASSED_BACK = frozenset({b"content-type", b"content-length", HEADER_SEED.lower(
 _OK = 200
 REFUSED = 500
 """With this status a worker may say that it took no job."""
-_DRAINING, _FULL, _LATE = b'"worker_draining"', b'"worker_full"', b'"deadline_exceeded"'
+_DRAINING, _LOADING, _FULL, _LATE = b'"worker_draining"', b'"model_unavailable"', b'"worker_full"', b'"deadline_exceeded"'
 _SHORT = 4096
 """A worker's own refusal is shorter than this."""
 
@@ -81,7 +81,7 @@ class Forwarder:
         body = await answer.everything()
         if _FULL in body:
             raise WorkerFullError
-        if _DRAINING in body:
+        if _DRAINING in body or _LOADING in body:
             raise WorkerLeavingError
         if job.timeout is not None and _LATE in body:
             raise WorkerLateError

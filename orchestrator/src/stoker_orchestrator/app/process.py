@@ -29,7 +29,7 @@ from stoker_orchestrator.app.dispatcher import Dispatcher
 from stoker_orchestrator.app.foreign import Foreign
 from stoker_orchestrator.app.jobs import JobRoutes
 from stoker_orchestrator.app.metrics import Metrics
-from stoker_orchestrator.app.peers.peers import Peers, Site
+from stoker_orchestrator.app.peers.peers import DeafError, Peers, Site
 from stoker_orchestrator.app.serving.server import Server
 from stoker_orchestrator.app.serving.shared import Limits as Connections
 from stoker_orchestrator.app.settings import Settings
@@ -128,10 +128,10 @@ class Orchestrator:
 
 
 def _say_why(following: asyncio.Task[None]) -> None:
-    """Log what ended a process that nobody asked to stop: where it is the fleet, its own words are enough."""
+    """Log what ended a process that nobody asked to stop: where that was foreseen, its own words are enough."""
     error = None if following.cancelled() else following.exception()
     for each in _leaves(error) if error is not None else ():
-        if isinstance(each, FleetError):
+        if isinstance(each, FleetError | DeafError):
             log.error("the orchestrator stops: %s", each)
         else:
             log.error("the orchestrator stops, in a way that was not foreseen", exc_info=each)

@@ -13,7 +13,7 @@ from stoker_contracts.resources.endpoints import EndpointPhase
 from stoker_contracts.worker import HealthState
 from stoker_orchestrator.domain.model import EndpointState, Obstacle, Url
 
-_OF_A_GATEWAY = frozenset({502, 503, 504})
+OF_A_GATEWAY = frozenset({502, 503, 504})
 """What a proxy says in the place of a container that does not answer it."""
 NOT_LET_IN = frozenset({401, 403})
 _NO_ROUTE = frozenset({404, 405})
@@ -72,7 +72,7 @@ def answered(status: int, body: bytes, url: Url) -> Health:
     if _REDIRECT <= status < _CLIENT_ERROR:
         return _elsewhere(status)
     found = down(Reason.UNHEALTHY, f"answers {status} when asked for its health")
-    return replace(found, silent=status in _OF_A_GATEWAY)
+    return replace(found, silent=status in OF_A_GATEWAY)
 
 
 def turned_away(status: int) -> bool:

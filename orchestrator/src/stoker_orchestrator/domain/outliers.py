@@ -107,11 +107,12 @@ class Outliers:
         record = self._record(endpoint)
         record.failures += 1
         endpoint.recovered = False
-        self._watched[endpoint.id] = endpoint
+        if endpoint.pulse:  # of containers their fleet knows, which looks at their health
+            self._watched[endpoint.id] = endpoint
         return [self._eject(record, "failures")] if record.failures >= FAILURES and not endpoint.ejected else []
 
     def know(self, endpoint: Endpoint) -> None:
-        """The endpoint was ejected by another orchestrator; from now on it is probed from here."""
+        """The endpoint was ejected, or lost a job, when another orchestrator led; from now on it is probed from here."""
         self._watched[endpoint.id] = self._record(endpoint).endpoint
 
     def gone(self, identity: str) -> None:
@@ -135,15 +136,18 @@ class Outliers:
         record.probed_at = now
         return True
 
-    def answered(self, identity: str, steps: int | None, now: float) -> list[Judgement]:
-        """An endpoint answered a probe; `steps` is how many steps it has made in its life, where it tells."""
+    def answered(self, identity: str, steps: int | None, now: float, *, ready: bool = True) -> list[Judgement]:
+        """An endpoint answered a probe; `steps` is how many steps it has made in its life, where it tells.
+
+        One that is not `ready` lives, but has nothing to come back with: it loads, or is about to end.
+        """
         record = self._records.get(identity)
         if record is None:
             return []
         record.misses = 0
-        if self._watched.pop(identity, None) is not None:
+        if ready and self._watched.pop(identity, None) is not None:
             return [self._back(record, now)]
-        if steps is None or not record.endpoint.in_flight:
+        if record.endpoint.ejected or steps is None or not record.endpoint.in_flight:
             return []
         if record.steps is None or steps != record.steps:
             if record.steps is not None and steps > record.steps:

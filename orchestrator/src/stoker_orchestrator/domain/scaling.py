@@ -104,6 +104,8 @@ class Scaling:
         if isinstance(effect, Rank):
             self._retirement.ranked(effect)
             return []
+        if self._registry.model(effect.model) is None:  # it went meanwhile, and nobody wants to know what was decided about it
+            return []
         return [Decided(effect.model, effect.expected, effect.replicas, effect.reason, effect.message)]
 
     def failed(self, effect: Scale | Rank) -> list[Effect]:

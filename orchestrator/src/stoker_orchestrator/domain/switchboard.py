@@ -3,7 +3,7 @@
 It holds the registry and the lines, and does nothing by itself: every method says what is to be done, and the caller does it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -107,6 +107,8 @@ class Switchboard:
         known = self.registry.model(model.name)  # a job that comes again brings what was so when it came first
         if known is None:
             return [Refused(ticket, _NO_LONGER_OFFERED)]
+        if ask.excluded:
+            self._ask_after(ask.excluded)
         line = self._lines.get(known.name) if self._lines else None
         match admit(self.registry, known, line, ask, self._limits, paused=self.paused):
             case Endpoint() as endpoint:
@@ -119,6 +121,12 @@ class Switchboard:
                 return [*effects, *self._serve(known.name, now)] if line.choosy else effects
             case Refusal() as refusal:
                 return [Refused(ticket, refusal)]
+
+    def _ask_after(self, excluded: Collection[str]) -> None:
+        """A job meets these no more before they answer: they are asked from here, whoever led when they lost it."""
+        for endpoint in map(self.registry.endpoint, excluded):
+            if endpoint is not None and endpoint.pulse and not endpoint.recovered and not endpoint.ejected:
+                self.outliers.know(endpoint)
 
     def at_once(self, model: Model, cost: float, now: float) -> Granted | None:
         """A place for a job that comes now, where one is free and nobody waits; else it must arrive as all others."""
@@ -235,8 +243,10 @@ class Switchboard:
         if endpoint is not None and endpoint.awaited:
             endpoint.ahead = pulse.ready
             return self.look(endpoint.model, now) if pulse.ready else []
-        judged = self.outliers.answered(identity, pulse.steps, now) if pulse.alive else self.outliers.silent(identity)
-        return self._judged(judged, now)
+        if endpoint is None or not pulse.alive:
+            return self._judged(self.outliers.silent(identity), now)
+        ready = pulse.ready or not endpoint.pulse
+        return self._judged(self.outliers.answered(identity, pulse.steps, now, ready=ready), now)
 
     def _judged(self, judged: list[Judgement], now: float) -> list[Effect]:
         effects: list[Effect] = list(judged)

@@ -39,6 +39,10 @@ LOST_SECONDS = 10.0
 """Without a leader for so long this process is not ready: others may know one."""
 
 
+class DeafError(Exception):
+    """The other orchestrators could not reach this one, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where this process is: its pod, the address that the others reach it at, and what it listens on. Port 0: any."""
@@ -75,13 +79,13 @@ class Peers:
         return self._began and self._election.leading
 
     async def run(self) -> None:
-        """Take part until cancelled."""
+        """Take part until cancelled. Raises DeafError."""
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(lambda: Wire(self._followers.accept), self._site.host, self._site.port)
         except OSError as error:
-            log.error("port %d cannot be listened on for the other orchestrators: %s", self._site.port, error.strerror)  # noqa: TRY400 - said in words
-            raise
+            message = f"port {self._site.port} cannot be listened on for the other orchestrators: {error.strerror}"
+            raise DeafError(message) from error
         self._begin(server.sockets[0].getsockname()[1])
         try:
             async with asyncio.TaskGroup() as self._group:

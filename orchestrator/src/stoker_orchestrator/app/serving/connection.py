@@ -290,7 +290,7 @@ class CallerConnection(asyncio.Protocol):
 
     def hang_up(self) -> None:
         """Close where nothing is being served."""
-        if self._exchange is None:
+        if self._exchange is None and not self._waiting:
             self._shared.outbox.flush()
             self._transport.close()
 
