@@ -68,12 +68,13 @@ async def until_ready(client: httpx2.AsyncClient, *, ready: bool) -> None:
         while True:
             try:
                 answer = await client.get("/ready")
+                if ready and answer.is_success:
+                    return
             except httpx2.ConnectError:
                 if not ready:
                     return
-            else:
-                if ready and answer.is_success:
-                    return
+            except httpx2.TransportError:
+                pass  # the connection was kept, and is closed just now: the next one will tell
             await asyncio.sleep(0.01)
 
 
