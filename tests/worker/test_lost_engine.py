@@ -1,6 +1,7 @@
 """What callers of a worker over HTTP see when it loses its engine."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import pytest
 
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.worker import ExitReason
-from stoker_worker.app import answers
+from stoker_worker.app import answers, process
 from stoker_worker.app.process import Worker
 from stoker_worker.app.settings import Settings
 from stoker_worker.encoding.png import encode_png
@@ -76,6 +77,23 @@ async def until_ready(client: httpx2.AsyncClient, *, ready: bool) -> None:
             except httpx2.TransportError:
                 pass  # the connection was kept, and is closed just now: the next one will tell
             await asyncio.sleep(0.01)
+
+
+async def test_a_body_on_its_way_to_a_worker_that_ends_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_LAST_ANSWERS_SECONDS", 0.1)
+    engine = Gate()
+    async with serving(engine, tmp_path) as (client, running):
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(b"POST /text-to-image HTTP/1.1\r\nhost: w\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{")
+        await writer.drain()
+        engine.fail = [FatalEngineError(ExitReason.ENGINE_FAILED, "the card is gone")]
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.post("/text-to-image", json=JOB)
+
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+        assert await asyncio.wait_for(running, 10) == 1
 
 
 async def test_a_job_that_was_done_is_answered_and_one_that_ran_breaks_off(tmp_path: Path, encoder: HeldEncoder) -> None:

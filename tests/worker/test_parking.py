@@ -1,11 +1,13 @@
 """Weights that leave their device and come back."""
 
+import logging
 from typing import Any
 
 import pytest
 
 from stoker_contracts.worker import ExitReason
 from stoker_worker.engine.protocol import FatalEngineError
+from stoker_worker.engine.start import parking as parking_module
 from stoker_worker.engine.start.parking import Parking, ParkingPlace
 
 pytestmark = pytest.mark.torch
@@ -116,13 +118,35 @@ def test_a_card_that_others_have_filled_meanwhile_is_the_workers_end(module: Any
     assert lost.value.reason is ExitReason.OUT_OF_MEMORY
 
 
+class Pipe:
+    """A pipeline of one module."""
+
+    def __init__(self, module: Any) -> None:
+        self.components = {"unet": module, "scheduler": None}
+
+
+def test_a_host_without_room_says_so_once(module: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(parking_module, "free_bytes", lambda: 0)
+    place = ParkingPlace(Pipe(module), torch, "cuda")
+
+    assert [place.park() for _ in range(3)] == [False] * 3
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this host can give pinned memory")
+def test_a_host_that_gives_no_pinned_memory_is_asked_once(
+    module: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(parking_module, "free_bytes", lambda: 2**40)
+    place = ParkingPlace(Pipe(module), torch, "cuda")
+
+    assert [place.park() for _ in range(3)] == [False] * 3
+    assert caplog.messages == ["the host gave no memory to park the weights in; they stay on the card"]
+
+
 def test_there_is_nothing_to_park_without_a_card(module: Any) -> None:
-    class Pipe:
-        """A pipeline of one module."""
-
-        components = {"unet": module, "scheduler": None}  # noqa: RUF012 - as diffusers has it
-
-    place = ParkingPlace(Pipe(), torch, "cpu")
+    place = ParkingPlace(Pipe(module), torch, "cpu")
 
     assert place.park() is False
     place.unpark()

@@ -5,10 +5,12 @@ import gc
 import threading
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from stoker_contracts.worker import ExitReason
+from stoker_worker.app import scheduler
 from stoker_worker.app.metrics import Metrics
 from stoker_worker.app.scheduler import EngineLostError, Rules, Scheduler
 from stoker_worker.domain.line import Refusal
@@ -192,7 +194,8 @@ async def test_a_batch_that_panics_ends_the_worker_at_once() -> None:
     assert [(each.reason, str(each)) for each in made.failures] == [(ExitReason.ENGINE_FAILED, "the engine broke: Panic")]
 
 
-async def test_a_park_that_hangs_is_noticed_once_somebody_waits() -> None:
+async def test_a_park_that_hangs_is_noticed_once_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_NO_BATCH", replace(scheduler._NO_BATCH, least=0.3))
     parking, end = threading.Event(), threading.Event()
 
     class Stuck(Gate):

@@ -44,6 +44,14 @@ def test_a_batch_without_a_step_is_hung_once_its_time_is_over() -> None:
     assert watched.still(3) == PATIENCE + 1
 
 
+def test_what_may_take_its_time_in_any_case_has_it() -> None:
+    watched = Watched()
+    watched.at = Progress(-1, None, 0, least=300.0)
+
+    assert watched.still(300) is None
+    assert watched.still(2) == 301
+
+
 def test_each_step_starts_the_time_anew() -> None:
     watched = Watched()
 

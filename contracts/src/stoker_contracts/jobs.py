@@ -29,6 +29,11 @@ OutputFormat = Literal["frames", "mp4"]
 """How a video is returned: `frames` (Livepeer's runner) or one `mp4` in `images`."""
 
 
+def seed_after(seed: int, count: int) -> int:
+    """The seed `count` places behind this one; behind the largest comes 0."""
+    return (seed + count) % (MAX_SEED + 1)
+
+
 class Job(BaseModel):
     """What all jobs have."""
 

@@ -26,7 +26,7 @@ class Variable(StrEnum):
     MAX_BATCH = "MAX_BATCH"
     """Pictures or videos that may be made in one batch."""
     STEP_TIMEOUT_SECONDS = "STEP_TIMEOUT_SECONDS"
-    """How long a batch may make no progress."""
+    """How long a batch may make no progress. Who parks weights while a job waits has at least five minutes."""
     PARK_AFTER_SECONDS = "PARK_AFTER_SECONDS"
     """After how long without a job the weights leave the device; 0: never."""
     HOST = "HOST"
@@ -43,7 +43,7 @@ class Variable(StrEnum):
     COMPILE_CACHE_DIR = "COMPILE_CACHE_DIR"
     """Folder in which code that was compiled outlives the worker."""
     WARM_SHAPES = "WARM_SHAPES"
-    """Comma list of ``WIDTHxHEIGHT`` or ``WIDTHxHEIGHTxROWS``: batches that are run once before the first job."""
+    """Comma list of ``WIDTHxHEIGHT`` or ``WIDTHxHEIGHTxROWS``: batches that are run before the first job."""
     AUTH_TOKEN = "AUTH_TOKEN"  # noqa: S105 - the variable's name
     TERMINATION_MESSAGE_PATH = "TERMINATION_MESSAGE_PATH"
     """Where the worker writes, in words, why it gave up; read by the operator from the pod's status."""

@@ -24,8 +24,8 @@ from stoker_worker.engine.protocol import Engine, FatalEngineError, Output, Task
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_SECONDS = 1.0
-_NO_BATCH = Progress(-1, None, 0)
-"""Jobs wait and none runs: the thread is somewhere else, for instance parks."""
+_NO_BATCH = Progress(-1, None, 0, least=300.0)
+"""Jobs wait and none runs: the thread is somewhere else, for instance parks. To pin tens of gigabytes takes a minute."""
 
 
 class NotTakenError(Exception):

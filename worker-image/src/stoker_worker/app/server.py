@@ -55,12 +55,15 @@ class JobRoute:
         self._reading = 0
 
     async def __call__(self, request: Request) -> Response:
-        """Answer with the result or, always as JSON, with what went wrong. The engine's loss is not told but felt."""
+        """Answer with the result or, always as JSON, with what went wrong. What nobody can tell of breaks the connection off."""
         try:
             outcome, response = await self._answered(request)
         except EngineLostError:
             break_off(request.scope)
             outcome, response = "failed", Response(status_code=500)
+        except asyncio.CancelledError:  # the worker ends and waits no longer, for a body or for an answer to be made
+            break_off(request.scope)
+            raise
         except Exception as error:  # noqa: BLE001 - every failure must reach the caller as JSON
             outcome, response = _failed(error)
         self._metrics.jobs.labels(outcome).inc()

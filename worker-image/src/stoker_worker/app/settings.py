@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )
     warm_shapes: str = Field(
         default="",
-        description="Comma list, e.g. 1024x576,512x512x4 (width, height, rows of a batch): run once before the first job.",
+        description="Comma list, e.g. 1024x576,512x512x4 (width, height, rows of a batch): run before the first job.",
     )
     stub_script: Annotated[StubScript, NoDecode, BeforeValidator(_decoded)] = Field(
         default_factory=StubScript, description="JSON: how the stub engine behaves."

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from stoker_contracts.jobs import ImageToImage, ImageToVideo, JobLimits
+from stoker_contracts.jobs import ImageToImage, ImageToVideo, JobLimits, seed_after
 from stoker_contracts.pipelines import Pipeline
 from stoker_worker.bench.document import ModelLoad, Result, Target, WarmUp
 from stoker_worker.bench.facts import processor, tool_version, versions
@@ -130,7 +130,7 @@ class Bench:
 
     def _rows(self, job: Planned) -> list[Row]:
         count = self._batch_size * job.kind.rows
-        return [Row(job.kind.job, job.seed + index, self._images.get(job.kind.name)) for index in range(count)]
+        return [Row(job.kind.job, seed_after(job.seed, index), self._images.get(job.kind.name)) for index in range(count)]
 
 
 def measure(subject: Subject, options: Options, view: View, stop: Stop) -> Result:

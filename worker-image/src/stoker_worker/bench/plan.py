@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from stoker_contracts.jobs import MAX_SEED
+from stoker_contracts.jobs import seed_after
 from stoker_worker.bench.jobs import Kind
 
 Arrivals = Literal["poisson", "uniform"]
@@ -51,7 +51,7 @@ def planned(kinds: Sequence[Kind], load: Load, seed: int) -> Iterator[Planned]:
         over = due is not None and load.duration is not None and due >= load.duration
         if over or number == load.runs:
             return
-        yield Planned(number, kind, (seed + number * kind.rows) % MAX_SEED, due)
+        yield Planned(number, kind, seed_after(seed, number * kind.rows), due)
 
 
 def chosen(kinds: Sequence[Kind], seed: int) -> Iterator[Kind]:

@@ -11,11 +11,12 @@ TIMES = 20
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a batch is: its number, its key, and the steps that it has made."""
+    """Where a batch is: its number, its key, and the steps that it has made. `least`: seconds that it may always stand still."""
 
     batch: int
     key: Hashable
     steps: int
+    least: float = 0.0
 
 
 @dataclass(slots=True)
@@ -53,4 +54,5 @@ class Watchdog:
             longest.seconds = max(longest.seconds, self._still)
             self._still = 0.0
             return None
-        return self._still if self._still > max(self._patience, TIMES * self._longest[before.key].seconds) else None
+        allowed = max(self._patience, before.least, TIMES * self._longest[before.key].seconds)
+        return self._still if self._still > allowed else None

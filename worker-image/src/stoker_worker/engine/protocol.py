@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from stoker_contracts.jobs import MAX_SEED, ImageToVideo, Job, TextToImage
+from stoker_contracts.jobs import ImageToVideo, Job, TextToImage, seed_after
 from stoker_contracts.uploads import MIN_SIDE
 from stoker_contracts.worker import ExitReason, GpuInfo
 
@@ -62,7 +62,7 @@ class Task:
 
         Behind the largest seed comes 0, so that a job may ask for each of them again.
         """
-        return [Row(self.job, (self.seed + index) % (MAX_SEED + 1), self.image) for index in range(self.job.rows)]
+        return [Row(self.job, seed_after(self.seed, index), self.image) for index in range(self.job.rows)]
 
 
 @dataclass(frozen=True, slots=True)

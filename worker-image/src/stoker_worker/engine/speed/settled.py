@@ -49,6 +49,8 @@ class _Ear:
         self._engines = 0
         self._changing = threading.Lock()
         self._walk: Any = None
+        # Made here: a new object may begin a collection, which in the lock could ask for the lock.
+        self._answer = self._device_of
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -57,7 +59,7 @@ class _Ear:
         with self._changing:
             if not self._engines:
                 self._walk = group_offloading._get_group_onload_device  # noqa: SLF001
-                group_offloading._get_group_onload_device = self._device_of  # noqa: SLF001
+                group_offloading._get_group_onload_device = self._answer  # noqa: SLF001
             self._engines += 1
         try:
             yield

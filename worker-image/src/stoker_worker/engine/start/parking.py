@@ -84,15 +84,16 @@ class ParkingPlace:
     def __init__(self, pipe: Any, torch: Any, device: str) -> None:
         self._size = sum(tensor.nbytes for tensor in tensors(pipe, torch))
         self._parking = Parking(torch, lambda: tensors(pipe, torch), device, pinned(torch)) if device == "cuda" else None
-        self._used = False
+        self._used = self._refused = self._told = False
 
     def park(self) -> bool:
-        """Whether the weights have left the card."""
-        if self._parking is None or not (self._used or self._has_room()):
+        """Whether the weights have left the card. May be asked again and again: what is in the way is told once."""
+        if self._parking is None or self._refused or not (self._used or self._has_room()):
             return False
         try:
             self._parking.park()
         except RuntimeError:
+            self._refused = True
             log.warning("the host gave no memory to park the weights in; they stay on the card")
             return False
         self._used = True
@@ -105,7 +106,8 @@ class ParkingPlace:
 
     def _has_room(self) -> bool:
         room = free_bytes()
-        if room >= _ROUNDED_UP * self._size:
-            return True
-        log.info("the weights are not parked: they may take %d bytes and the host has %d", _ROUNDED_UP * self._size, room)
-        return False
+        enough: bool = room >= _ROUNDED_UP * self._size
+        if not (enough or self._told):
+            log.info("the weights are not parked: they may take %d bytes and the host has %d", _ROUNDED_UP * self._size, room)
+        self._told = not enough
+        return enough
