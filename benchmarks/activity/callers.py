@@ -9,16 +9,25 @@ import aiohttp
 import orjson
 
 from benchmarks.activity.orchestrator import MODEL_ID
+from stoker_contracts.jobs import MAX_IMAGES, MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A job to be sent `at` so many seconds after the start; it declares so many steps and takes its worker so many seconds."""
+    """A job to be sent `at` so many seconds after the start; it declares so many steps and takes its worker so many seconds.
+
+    Steps beyond what a job may ask for are declared as several pictures of fewer steps each.
+    """
 
     number: int
     at: float
     seconds: float
     steps: int = 1
+
+    @property
+    def images(self) -> int:
+        """The fewest pictures among which the steps can be shared out evenly."""
+        return next(count for count in range(1, MAX_IMAGES + 1) if self.steps % count == 0 and self.steps // count <= MAX_STEPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,9 @@ class Callers:
 
     async def send(self, call: Call) -> Outcome:
         """Send one job and read its answer."""
-        job = {"model_id": MODEL_ID, "prompt": "p" * 100, "num_inference_steps": call.steps, "width": 512, "height": 512}
-        body = orjson.dumps(job | {"number": call.number, "seconds": call.seconds})
+        job = {"model_id": MODEL_ID, "prompt": "p" * 100, "width": 512, "height": 512}
+        cost = {"num_inference_steps": call.steps // call.images, "num_images_per_prompt": call.images}
+        body = orjson.dumps(job | cost | {"number": call.number, "seconds": call.seconds})
         began = time.monotonic()
         try:
             async with self.session.post(self._url, data=body, headers=self._headers) as answer:
