@@ -11,6 +11,7 @@ from simulation.heap import Heap
 from simulation.patience import Patience
 from simulation.plan import Plan
 from simulation.scales import Scales
+from simulation.workers import KEEPALIVE_SECONDS
 from stoker_orchestrator.domain.outliers import FIRST_STILL_SECONDS
 from stoker_orchestrator.domain.retries import WORKERS
 from stoker_orchestrator.domain.scaling import Scale
@@ -138,7 +139,7 @@ class Checker:
         """A job knows of its place, and goes there."""
         self._on_its_way.remove(task.job.number)
         longest = self._longest_run(task.job.cost) + _DETECTION_SECONDS
-        self._heap.after(longest, self._must_have_ended_try, task, task.attempt, FIRST_STILL_SECONDS)
+        self._heap.after(longest, self._must_have_ended_try, task, task.attempt, True)  # noqa: FBT003 - as below
 
     def withdrawn(self, task: Task) -> None:
         """A job asks elsewhere: a place that is on its way to it is nobody's."""
@@ -256,19 +257,22 @@ class Checker:
         """How long a job seems to run: where the first one of a model met a worker that hung, far longer than any does."""
         return owner.board.registry.expected(task.model.name, task.job.cost) / (1.0 + self._plan.skew)
 
-    def _must_have_ended_try(self, task: Task, attempt: Attempt, excuse: float) -> None:
+    def _must_have_ended_try(self, task: Task, attempt: Attempt, excusable: bool) -> None:  # noqa: FBT001 - the heap gives positions
         if not task.open or task.attempt is not attempt:
             return
         identity = attempt.grant.endpoint.id
-        if excuse and self._stands_still(identity):
-            self._heap.after(excuse, self._must_have_ended_try, task, attempt, 0.0)
+        excuse = self._excuse(identity) if excusable else 0.0
+        if excuse:
+            self._heap.after(excuse, self._must_have_ended_try, task, attempt, False)  # noqa: FBT003 - as above
         else:
             violate(f"job {task.job.number} runs on {identity} without an end")
 
-    def _stands_still(self, identity: str) -> bool:
-        """A worker that answers and makes no step is given longer where nobody has seen a step of it."""
+    def _excuse(self, identity: str) -> float:
+        """For how many seconds more a job may seem to run: on a worker that answers and makes no step, or is gone unheard."""
         pod = self._cluster.pods.get(_pod(identity))
-        return pod is not None and pod.frozen is not None and not pod.hung
+        if pod is None or pod.identity != identity:
+            return KEEPALIVE_SECONDS
+        return FIRST_STILL_SECONDS if pod.frozen is not None and not pod.hung else 0.0
 
     def _in_order(self, owner: Orchestrator, task: Task) -> None:
         """A job may be passed by those that come while it would run itself, as long as that may seem to be."""

@@ -9,7 +9,7 @@ from stoker_orchestrator.domain.outliers import Pulse
 
 _LATENCY_SECONDS = (0.001, 0.02)
 _CONNECT_SECONDS = 5.0
-_KEEPALIVE_SECONDS = 30.0
+KEEPALIVE_SECONDS = 30.0
 """TCP notices after so long that the other end is gone without a word."""
 _RESEND_SECONDS = 1.0
 _PROBE_SECONDS = 2.0
@@ -92,7 +92,7 @@ class Workers:
         if pod is None:
             return
         if pod.node is not None and not pod.node.reachable:
-            self._heap.after(_KEEPALIVE_SECONDS, self._cancel, identity, job)
+            self._heap.after(KEEPALIVE_SECONDS, self._cancel, identity, job)
             return
         if pod.frozen is not None and pod.hung:
             self._heap.after(1.0, self._cancel, identity, job)
@@ -147,13 +147,13 @@ class Workers:
             if pod.node is not None and pod.node.reachable:
                 self._tell(work.call, sent=True)
             else:
-                self._heap.after(_KEEPALIVE_SECONDS, self._tell_if_open, work.call, True)  # noqa: FBT003 - as the call has it
+                self._heap.after(KEEPALIVE_SECONDS, self._tell_if_open, work.call, True)  # noqa: FBT003 - as the call has it
 
     def cut(self, node: Node) -> None:
         """Nothing comes from the node any more: whoever waits for it learns that from TCP, after long."""
         for pod in list(node.pods.values()):
             for work in [*pod.running.values(), *pod.backlog]:
-                self._heap.after(_KEEPALIVE_SECONDS, self._line_dead, work, node, node.episode)
+                self._heap.after(KEEPALIVE_SECONDS, self._line_dead, work, node, node.episode)
 
     def _line_dead(self, work: Work, node: Node, episode: int) -> None:
         if node.episode == episode and not node.reachable and work.call.open:
@@ -178,7 +178,7 @@ class Workers:
         elif call.open and node.up:
             self._heap.after(_RESEND_SECONDS, self._answer, node, call)
         elif call.open:
-            self._heap.after(_KEEPALIVE_SECONDS, self._tell_if_open, call, True)  # noqa: FBT003 - as the call has it
+            self._heap.after(KEEPALIVE_SECONDS, self._tell_if_open, call, True)  # noqa: FBT003 - as the call has it
 
     def _drains(self, call: Call) -> None:
         if call.open:
