@@ -34,6 +34,7 @@ FRAMES = 8
 """Frames of a stub video."""
 KILLED = 128 + 9
 """Exit code with which Kubernetes shows a process that was ended by SIGKILL."""
+_SLICE_SECONDS = 0.1
 
 
 class Fault(StrEnum):
@@ -89,7 +90,7 @@ class StubEngine:
         """Wait for the scripted time; fail as scripted."""
         if self._script.fault is Fault.CRASH_AT_LOAD:
             _crash()
-        time.sleep(self._script.load_seconds)
+        _pause(self._script.load_seconds)
         if self._script.weights_missing:
             raise FatalEngineError(ExitReason.WEIGHTS_MISSING, "the script says that the weights are missing")
         if self._script.load_error:
@@ -186,3 +187,10 @@ def _picture(job: Job, seed: int, width: int, height: int) -> Pixels:
     tint = np.frombuffer(digest[:6], dtype=np.uint8).astype(np.float32).reshape(2, 3) / 255
     picture: Pixels = (across * tint[0] * 0.5 + down * tint[1] * 0.5).astype(np.uint8)
     return picture
+
+
+def _pause(seconds: float) -> None:
+    """In slices: a signal that comes at the moment at which a sleep begins is heard only when it ends."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _SLICE_SECONDS))
