@@ -46,7 +46,7 @@ class Task:
         self._cold_before = 0.0
         self._cold_seconds = 0.0
         self._excluded: tuple[str, ...] = ()
-        self._ended_workers = 0
+        self._ended_workers: set[str] = set()
         self._on_budget = False
 
     def begin(self) -> None:
@@ -112,8 +112,9 @@ class Task:
     def lost_worker(self, identity: str, *, sent: bool) -> None:
         """A worker was lost before it answered."""
         self.lost.append(identity)
-        self._ended_workers += sent
-        if self._ended_workers >= WORKERS:
+        if sent:
+            self._ended_workers.add(identity)
+        if len(self._ended_workers) >= WORKERS:
             self.orchestrator.quarantine.lock_up(self.job.fingerprint, self.orchestrator.now)
             self.end("refused job_ends_workers")
         elif len(self.lost) >= WORKERS:
