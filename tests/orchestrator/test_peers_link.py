@@ -81,6 +81,15 @@ async def test_a_follower_takes_nobodys_jobs() -> None:
         assert heard == [Unwelcome(follower.identity, "not_leading")]
 
 
+async def test_a_follower_that_comes_while_the_leader_ends_is_hung_up_on() -> None:
+    async with company(1) as them:
+        them.leader.peers._followers.close()
+        late = await stranger(them)
+        late.wire.send(Hello(LANGUAGE, me(them).identity, me(them).token, "x/1"))
+        await late.wire.ended
+        assert late.heard == []
+
+
 async def test_who_asks_before_a_hello_is_hung_up_on() -> None:
     async with company(1) as them:
         await them.worker("w")

@@ -36,6 +36,7 @@ class Followers:
         self._awaited: set[str] | None = None
         self._settling: asyncio.TimerHandle | None = None
         self._wires: set[Wire] = set()
+        self._closed = False
 
     @property
     def identities(self) -> list[str]:
@@ -67,7 +68,8 @@ class Followers:
             self._give_back(self._absent.pop(identity))
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, from now on also on who is still coming: a follower must not be kept by a process that ends."""
+        self._closed = True
         for wire in list(self._wires):
             wire.close()
 
@@ -78,6 +80,9 @@ class Followers:
 
     def accept(self, wire: Wire) -> None:
         """Somebody has connected."""
+        if self._closed:
+            wire.abort()
+            return
         self._wires.add(wire)
         wire.hear = lambda message: self._greet(wire, message)
         wire.ended.add_done_callback(lambda _: self._wires.discard(wire))

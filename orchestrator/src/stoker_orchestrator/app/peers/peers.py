@@ -93,9 +93,9 @@ class Peers:
                 self._group.create_task(self._push())
         finally:
             self._group = None
+            server.close()
             self._link.leave()
             self._followers.close()
-            server.close()
             await self._store.close()
 
     def retire(self) -> None:
