@@ -146,12 +146,11 @@ class Replica:
     async def kill(self) -> None:
         """Its process is no more, and neither are its connections."""
         self.leases.away = True
-        self.cut()
-        for job in list(self.jobs):
-            job.cancel()
         self._following.cancel()
         with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
             await self._following
+        for job in list(self.jobs):
+            job.cancel()
         await self.orchestrator._prober.close()
         await self.client.aclose()
         await self.orchestrator.server.close()
