@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
 from aiohttp import web
 
@@ -14,11 +13,13 @@ from stoker_orchestrator.app import attempts
 from stoker_orchestrator.app.jobs import JobRoutes
 from stoker_orchestrator.domain.retries import QUARANTINE_SECONDS
 from tests.support.orchestrator import JOB, World, code, world
-from tests.support.raw import Caller, request
+from tests.support.raw import Caller, RawAnswer, request
 from tests.support.waiting import until
 from tests.support.workers import FakeWorker, FullAtFirst, die, die_midway, draining, echo
 
-SMALL = request(body=b'{"prompt":"p","model_id":"org/m"}')
+BODY = b'{"prompt":"p","model_id":"org/m"}'
+SMALL = request(body=BODY)
+"""A job in one piece: head and body are read at once."""
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ async def warm_world(**settings: Any) -> AsyncIterator[tuple[World, FakeWorker]]
         yield here, worker
 
 
+async def sent_at_once(here: World, job: bytes = SMALL) -> RawAnswer:
+    """The answer to a job that comes in one piece, as from a client that does not send its head on its own."""
+    async with Caller(here.url) as caller:
+        caller.say(job)
+        return await caller.answer()
+
+
 async def never(_: web.Request) -> web.StreamResponse:
     await asyncio.Event().wait()
     raise AssertionError
@@ -58,7 +66,8 @@ async def test_a_job_that_waits_for_nothing_but_its_worker_needs_no_task_and_is_
             return await echo(request)
 
         worker.behaviour = held
-        job = asyncio.create_task(here.post(json=JOB, headers={"Stoker-Request-Id": "mine", "Accept": "a/b"}))
+        mine = request("/text-to-image", "Stoker-Request-Id: mine", "Accept: a/b", body=BODY)
+        job = asyncio.create_task(sent_at_once(here, mine))
         await until(lambda: len(worker.requests) == 2)
         assert here.metric("stoker_jobs_total", model="m", status="200", reason="answered") == 1
         assert here.orchestrator.jobs._attempts.under_way == 1
@@ -72,7 +81,7 @@ async def test_a_job_that_waits_for_nothing_but_its_worker_needs_no_task_and_is_
     told = {name: value for name, value in answer.headers.items() if name.startswith("stoker")}
     assert told == {"stoker-request-id": "mine", "stoker-model": "m", "stoker-worker": "w", "stoker-queue-ms": "0"}
     _, headers, body = worker.requests[1]
-    assert (headers["Stoker-Request-Id"], headers["Accept"], len(body)) == ("mine", "a/b", answer.json()["length"])
+    assert (headers["Stoker-Request-Id"], headers["Accept"], len(body)) == ("mine", "a/b", answer.json["length"])
     assert detours == []
 
 
@@ -86,7 +95,7 @@ async def test_a_caller_who_hangs_up_on_the_short_way_cancels_the_job_and_frees_
         worker.behaviour = echo
 
         assert here.metric("stoker_jobs_total", model="m", status="499", reason="caller_gone") == 1
-        assert (await here.post(json=JOB)).status_code == 200
+        assert (await sent_at_once(here)).status == 200
     assert detours == []
 
 
@@ -94,12 +103,12 @@ async def test_a_worker_lost_on_the_short_way_costs_a_second_try_elsewhere(detou
     async with warm_world() as (here, worker):
         worker.behaviour = die
         other = await here.worker("x")
-        answer = await here.post(json=JOB)
+        answer = await sent_at_once(here)
 
-        assert (answer.status_code, answer.headers["stoker-worker"]) == (200, "x")
+        assert (answer.status, answer.headers["stoker-worker"]) == (200, "x")
         assert here.metric("stoker_job_retries_total", model="m") == 1
         await until(lambda: here.orchestrator.jobs.in_flight == 0)
-    assert other.requests[0][2] == worker.requests[0][2]
+    assert other.requests[0][2] == worker.requests[1][2] == BODY
     assert len(detours) == 1
 
 
@@ -113,9 +122,9 @@ async def test_a_kept_connection_that_the_worker_has_closed_costs_a_job_on_the_s
             return await (die(request) if lost == 1 else echo(request))
 
         worker.behaviour = hang_up_once
-        answer = await here.post(json=JOB)
+        answer = await sent_at_once(here)
 
-    assert (answer.status_code, lost) == (200, 2)
+    assert (answer.status, lost) == (200, 2)
 
 
 async def test_a_worker_that_takes_no_job_on_the_short_way_is_asked_again_or_left(
@@ -129,9 +138,9 @@ async def test_a_worker_that_takes_no_job_on_the_short_way_is_asked_again_or_lef
 
     async with warm_world() as (here, worker):
         worker.behaviour = FullAtFirst(times=2)
-        assert (await here.post(json=JOB)).status_code == 200
+        assert (await sent_at_once(here)).status == 200
         worker.behaviour = leave_to_another
-        answer = await here.post(json=JOB)
+        answer = await sent_at_once(here)
 
     assert answer.headers["stoker-worker"] == "x"
     assert len(detours) == 2
@@ -143,9 +152,9 @@ async def test_a_workers_own_500_passes_through_from_the_short_way() -> None:
 
     async with warm_world() as (here, worker):
         worker.behaviour = refuse
-        answer = await here.post(json=JOB)
+        answer = await sent_at_once(here)
 
-    assert (answer.status_code, answer.json()) == (500, {"detail": {"msg": "no"}})
+    assert (answer.status, answer.json) == (500, {"detail": {"msg": "no"}})
 
 
 async def test_an_answer_that_comes_in_parts_goes_on_the_long_way_and_arrives_whole(detours: list[str]) -> None:
@@ -158,17 +167,17 @@ async def test_an_answer_that_comes_in_parts_goes_on_the_long_way_and_arrives_wh
 
     async with warm_world() as (here, worker):
         worker.behaviour = large
-        answers = [await here.post(json=JOB) for _ in range(2)]
+        answers = [await sent_at_once(here) for _ in range(2)]
 
-    assert [answer.content for answer in answers] == [b"x" * 3_000_000] * 2
+    assert [answer.body for answer in answers] == [b"x" * 3_000_000] * 2
     assert len(detours) == 2
 
 
 async def test_an_answer_that_breaks_off_breaks_off_for_its_caller() -> None:
     async with warm_world() as (here, worker):
         worker.behaviour = die_midway
-        with pytest.raises(httpx2.RemoteProtocolError):
-            await here.post(json=JOB)
+        with pytest.raises(asyncio.IncompleteReadError):
+            await sent_at_once(here)
         await until(lambda: here.orchestrator.jobs.in_flight == 0)
 
         assert here.metric("stoker_jobs_total", model="m", status="200", reason="worker_lost") == 1
@@ -177,7 +186,7 @@ async def test_an_answer_that_breaks_off_breaks_off_for_its_caller() -> None:
 async def test_a_job_on_the_short_way_whose_worker_is_given_up_goes_to_another_one(detours: list[str]) -> None:
     async with warm_world() as (here, worker):
         worker.behaviour = never
-        job = asyncio.create_task(here.post(json=JOB))
+        job = asyncio.create_task(sent_at_once(here))
         await until(lambda: len(worker.requests) == 2)
         await here.worker("good")
         (slot,) = here.orchestrator.broker.local._taken
@@ -185,7 +194,7 @@ async def test_a_job_on_the_short_way_whose_worker_is_given_up_goes_to_another_o
         slot.give_up()
         answer = await job
 
-    assert (answer.status_code, answer.headers["stoker-worker"]) == (200, "good")
+    assert (answer.status, answer.headers["stoker-worker"]) == (200, "good")
     assert len(detours) == 1
     assert len(worker.requests) == 2, "a worker that is given up is not asked again"
 
