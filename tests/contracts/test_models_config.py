@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker_contracts.models_config import EntryReason, EntryUrl, ModelEntry, ModelsConfig, parse
+from stoker_contracts.models_config import EntryReason, ModelEntry, ModelsConfig, parse
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.prices import EntryPrice
 from stoker_contracts.resources.endpoints import MAX_ENDPOINTS
 from stoker_contracts.resources.model_deployment import External, ExternalEndpoint, ModelDeploymentSpec, Price
+from stoker_contracts.urls import EntryUrl
 
 
 def entry(**fields: Any) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 from stoker_contracts.names import MAX_MODEL_ID, Pair, resource_name, resource_names
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.prices import EntryPrice, decimal_of, unit_price
 from stoker_contracts.resources.endpoints import MAX_ENDPOINTS
-from stoker_contracts.resources.model_deployment import MAX_TOKEN_KEY, MAX_URL, TOKEN_KEY_PATTERN
+from stoker_contracts.resources.model_deployment import MAX_TOKEN_KEY, TOKEN_KEY_PATTERN
+from stoker_contracts.urls import EntryUrl, checked_url
 from stoker_contracts.worker import MAX_CAPACITY
 
 MAX_ENTRIES = 500
@@ -29,8 +29,6 @@ _FLAGS = {"TORCH_COMPILE": "compile", "BFLOAT16": "bfloat16"}
 """Livepeer's optimization flags that Stoker's worker knows, and our names for them."""
 _EVERY_GATEWAY = (None, "", "default")
 """What stands in `gateway` where a price is everybody's."""
-_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/([A-Za-z0-9/._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)?")
-"""What the API server takes for a URL and an orchestrator can ask: nothing in it needs an escape (RFC 3986, section 3)."""
 
 
 class EntryReason(StrEnum):
@@ -46,16 +44,6 @@ class EntryReason(StrEnum):
     TOKEN_KEY_INVALID = "TokenKeyInvalid"  # noqa: S105 - a reason, no secret
     WARM_AND_COLD = "WarmAndCold"
     OURS_AND_EXTERNAL = "OursAndExternal"
-
-
-@dataclass(frozen=True, slots=True)
-class EntryUrl:
-    """A container that somebody else runs, and what proves to it who asks: a key of the token Secret, or the token itself."""
-
-    url: str
-    capacity: int = 1
-    token_key: str | None = None
-    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,23 +219,16 @@ def _capacity(entry: Mapping[str, Any]) -> int:
 
 
 def _url(entry: Mapping[str, Any], capacity: int, token_key: str | None) -> EntryUrl | None:
-    url = entry.get("url", "")
-    if url == "":
+    if entry.get("url", "") == "":
         return None
-    if not isinstance(url, str) or len(url) > MAX_URL or not _is_url(url):
-        problem = "url must be http:// or https:// with a host, and no user name, query or fragment"
-        raise _RefusedError(EntryReason.URL_INVALID, f"{problem}; at most {MAX_URL} characters, others percent-encoded")
+    try:
+        url = checked_url(entry["url"])
+    except ValueError as error:
+        raise _RefusedError(EntryReason.URL_INVALID, str(error)) from None
     token = entry.get("token") or ""
     if not isinstance(token, str) or not token.isprintable():
         raise _RefusedError(EntryReason.FIELD_INVALID, "token must be a string of printable characters")
     return EntryUrl(url, capacity, token_key, token)
-
-
-def _is_url(text: str) -> bool:
-    try:
-        return _URL.fullmatch(text) is not None and urlsplit(text).port != 0
-    except ValueError:
-        return False
 
 
 def _token_key(entry: Mapping[str, Any]) -> str | None:
