@@ -109,11 +109,26 @@ def test_each_kind_of_bad_entry_is_refused_in_words(bad: object, reason: EntryRe
     assert config.models == ()
 
 
-def test_a_refusal_names_the_model_where_that_much_can_be_read() -> None:
-    refusals = parsed(entry(warm="yes"), entry(token="t0ken"), entry(pipeline="nope"), entry(model_id=7), "no object").refusals
+@pytest.mark.parametrize(
+    ("bad", "may_mean"),
+    [
+        (entry(warm="yes"), ["t2i turbo"]),
+        (entry(token="t0ken"), ["t2i turbo"]),
+        (entry(pipeline="text-to-imgae"), ["t2i turbo", "i2i turbo"]),
+        (entry(model_id=7), ["t2i turbo", "t2i other"]),
+        (entry(pipeline=None, model_id=""), ["t2i turbo", "i2i turbo", "t2i other"]),
+        ("no object", ["t2i turbo", "i2i turbo", "t2i other"]),
+    ],
+)
+def test_a_refusal_may_mean_whatever_agrees_with_what_can_be_read(bad: object, may_mean: list[str]) -> None:
+    (refusal,) = parsed(bad).refusals
 
-    known = (Pipeline.TEXT_TO_IMAGE, "stabilityai/sdxl-turbo")
-    assert [each.pair for each in refusals] == [known, known, None, None, None]
+    models = {
+        "t2i turbo": (Pipeline.TEXT_TO_IMAGE, "stabilityai/sdxl-turbo"),
+        "i2i turbo": (Pipeline.IMAGE_TO_IMAGE, "stabilityai/sdxl-turbo"),
+        "t2i other": (Pipeline.TEXT_TO_IMAGE, "other/model"),
+    }
+    assert [name for name, model in models.items() if refusal.may_mean(model)] == may_mean
 
 
 def test_a_refused_token_does_not_stand_in_the_report() -> None:

@@ -117,6 +117,22 @@ def test_a_bad_edit_of_an_entry_leaves_its_model_as_it_is(bad: Json) -> None:
     assert deleted(plan) == ["t2i-org-c"]
 
 
+@pytest.mark.parametrize(
+    ("bad", "removed"),
+    [
+        (entry(pipeline="text-to-imgae"), ["t2i-org-c"]),
+        (entry(model_id=None), []),
+        ("no object", []),
+        ({"pipeline": "upscale", "model_id": "org/u"}, ["t2i-org-a", "t2i-org-c"]),
+    ],
+)
+def test_an_entry_that_cannot_be_told_from_a_model_takes_it_from_nobody(bad: Any, removed: list[str]) -> None:
+    serving = (owned("t2i-org-a"), owned("t2i-org-c", model_id="org/c"), owned("t2i-org-x", by="others", model_id="org/x"))
+    plan = decided(config_map("models", bad), config_map("others", entry("org/x")), existing=serving)
+
+    assert deleted(plan) == removed
+
+
 def test_a_model_whose_entry_is_refused_is_taken_over_by_no_younger_config() -> None:
     older, younger = config_map("old", entry(warm="yes"), age=1), config_map("young", entry())
     plan = decided(older, younger, existing=(owned("t2i-org-a", by="old"),))

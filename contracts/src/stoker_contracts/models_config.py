@@ -7,6 +7,7 @@ go-livepeer refuses the whole file. Nothing here raises: the outcome is data.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -68,12 +69,17 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One entry that is refused, and why. `pair` is the model that it speaks of, where that much could be read."""
+    """One entry that is refused, and why. `pipeline` and `model_id` are there as far as they can be read."""
 
     index: int
     reason: EntryReason
     message: str
-    pair: Pair | None = None
+    pipeline: Pipeline | None = None
+    model_id: str | None = None
+
+    def may_mean(self, model: Pair) -> bool:
+        """Whether the entry may speak of this model: what cannot be read of it could be anything."""
+        return self.pipeline in (None, model[0]) and self.model_id in (None, model[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +126,13 @@ def _merge(entries: list[Any], *, with_tokens: bool) -> ModelsConfig:
     refusals: list[Refusal] = []
     remarks: list[Remark] = []
     for index, entry in enumerate(entries):
-        pair: Pair | None = None
         try:
             pair = _pair(entry)
             model = _read(index, entry, pair, with_tokens=with_tokens)
             first = models.get(pair, model)
             models[pair] = _joined(first, model) if pair in models else model
         except _RefusedError as refused:
-            refusals.append(Refusal(index, refused.reason, refused.message, pair))
+            refusals.append(Refusal(index, refused.reason, refused.message, *_readable(entry)))
         else:
             remarks.extend(Remark(index, message) for message in (*_remarks(entry), *_overruled(first, model)))
     names = resource_names(models, held={})
@@ -162,6 +167,19 @@ def _pair(entry: object) -> Pair:
     if not isinstance(entry, dict):
         raise _RefusedError(EntryReason.NOT_AN_OBJECT, "an entry must be a JSON object with pipeline and model_id")
     return _pipeline(entry), _model_id(entry)
+
+
+def _readable(entry: object) -> tuple[Pipeline | None, str | None]:
+    """As much of its pair as an entry says in a way that can be read."""
+    if not isinstance(entry, dict):
+        return None, None
+    pipeline: Pipeline | None = None
+    model_id: str | None = None
+    with suppress(_RefusedError):
+        pipeline = _pipeline(entry)
+    with suppress(_RefusedError):
+        model_id = _model_id(entry)
+    return pipeline, model_id
 
 
 def _read(index: int, entry: Mapping[str, Any], pair: Pair, *, with_tokens: bool) -> ModelEntry:

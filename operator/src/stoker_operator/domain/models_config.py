@@ -74,10 +74,15 @@ def read_configs(config_maps: Iterable[Item], resources: Iterable[Item]) -> tupl
 
 def _config(source: Item, owned: list[Item]) -> Config:
     read = _read(source)
-    refused = {refusal.pair for refusal in read.refusals if refusal.pair is not None}
     own = [each for each in owned if owning_config(each) == source["metadata"]["name"]]
-    kept = [each["metadata"]["name"] for each in own if read.error is not None or _pair(each) in refused]
+    kept = [each["metadata"]["name"] for each in own if read.error is not None or _may_be_meant(each, read)]
     return Config(source, read, frozenset(kept))
+
+
+def _may_be_meant(resource: Item, read: ModelsConfig) -> bool:
+    """Whether an entry that is refused may speak of this resource's model."""
+    model = _pair(resource)
+    return model is not None and any(refusal.may_mean(model) for refusal in read.refusals)
 
 
 def _named(configs: list[Config], owned: list[Item]) -> tuple[Config, ...]:
