@@ -121,7 +121,7 @@ def test_a_bad_edit_of_an_entry_leaves_its_model_as_it_is(bad: Json) -> None:
     ("bad", "removed"),
     [
         (entry(pipeline="text-to-imgae"), ["t2i-org-c"]),
-        (entry(model_id=None), []),
+        (entry() | {"model_id": None}, []),
         ("no object", []),
         ({"pipeline": "upscale", "model_id": "org/u"}, ["t2i-org-a", "t2i-org-c"]),
     ],
