@@ -49,10 +49,15 @@ def pods(release: Release, name: str) -> list[dict[str, Any]]:
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
+def advertised(client: httpx2.Client) -> dict[str, dict[str, Any]]:
+    """What is advertised, by the models' ids."""
+    document = client.get("/capabilities").raise_for_status().json()
+    return {model["model_id"]: model for each in document["capabilities"] for model in each["models"]}
+
+
 def offers(client: httpx2.Client) -> dict[str, bool]:
     """The advertised models, and whether each is warm."""
-    document = client.get("/capabilities").raise_for_status().json()
-    return {model["model_id"]: model["warm"] for each in document["capabilities"] for model in each["models"]}
+    return {model_id: model["warm"] for model_id, model in advertised(client).items()}
 
 
 def send(client: httpx2.Client, model_id: str, **fields: Any) -> httpx2.Response:

@@ -1,13 +1,14 @@
 """Workers that come and go: what is advertised follows, and jobs go where they are served."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import httpx2
 import pytest
 
 from e2e.release import RESOURCES, Release
 from e2e.scenarios.processes import resumed, signal_pod
-from e2e.scenarios.resources import condition, model_deployment, offers, pods, ready, row, send
+from e2e.scenarios.resources import advertised, condition, model_deployment, offers, pods, ready, row, send
 from e2e.scenarios.traffic import Background, busy_pod
 from tests.support.waiting import eventually
 
@@ -29,6 +30,7 @@ def test_a_hand_written_resource_becomes_a_warm_model_that_serves(stub: Release,
     eventually(lambda: condition(stub, warm, "Warm")[0] == "True")
     eventually(lambda: condition(stub, warm, "Advertised")[:2] == ("True", "Warm"))
     assert row(stub, warm).split()[:6] == ["steady", "text-to-image", "org/steady", "1/1", "True", "Serving"]
+    eventually(lambda: advertised(http)["org/steady"]["runner_version"] == version("stoker-worker"))
 
 
 def test_a_worker_that_hangs_leaves_the_capabilities_and_comes_back(stub: Release, http: httpx2.Client, warm: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -19,6 +20,10 @@ class FakeWorker:
         self.probes = 0
         self.deaf = deaf
         self.ready_status = ready_status
+        self.says: dict[str, Any] = {}
+        """What it says of itself, by path."""
+        self.asked: list[tuple[str, str | None]] = []
+        """The paths of that which somebody wanted to know, each with the key that was shown."""
         self.address = ""
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -38,11 +43,18 @@ class FakeWorker:
             return web.Response(status=self.ready_status)
         return web.json_response({"ready": True, "state": "ready", "in_flight": 0, "capacity": 1})
 
+    async def _say(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.path, request.headers.get("Authorization")))
+        said = self.says.get(request.path)
+        return said() if callable(said) else web.json_response(said, status=404 if said is None else 200)
+
     @asynccontextmanager
     async def running(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator["FakeWorker"]:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/{route}", self._handle)
         app.router.add_get("/ready", self._ready)
+        app.router.add_get("/version", self._say)
+        app.router.add_get("/hardware/info", self._say)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, host, port)

@@ -1,30 +1,42 @@
-"""Asking a worker whether it lives, apart from its jobs: a connection of its own, and little time for the answer."""
+"""Asking a worker whether it lives and what it is, apart from its jobs: own connections, and little time for the answer."""
 
 import ssl
+from collections.abc import Callable
 
 import aiohttp
 from pydantic import ValidationError
 
 from stoker_contracts.worker import Readiness
 from stoker_orchestrator.domain.health import OF_A_GATEWAY
+from stoker_orchestrator.domain.model import Endpoint
 from stoker_orchestrator.domain.outliers import PROBE_SECONDS, Pulse
+from stoker_orchestrator.domain.runner import Runner, read_runner
+
+_MOST_BYTES = 64 * 1024
+_OK = 200
+
+
+def _nothing(_: str) -> bytes | None:
+    """Nobody asks who asks."""
+    return None
 
 
 class Prober:
     """Asks ``/ready``; any answer is a sign of life but a proxy's own, for a worker that drains or loads lives as well.
 
-    `trust` is who is believed behind ``https``.
+    `trust` is who is believed behind ``https``. `authorization` gives the value of that header for an endpoint, by its id, where it
+    is asked what it is and wants to know by whom.
     """
 
-    def __init__(self, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(self, trust: ssl.SSLContext | None = None, authorization: Callable[[str], bytes | None] = _nothing) -> None:
         self._trust = trust
+        self._authorization = authorization
         self._session: aiohttp.ClientSession | None = None
 
     async def probe(self, address: str) -> Pulse:
         """Ask the worker at `address`."""
-        base = address if "://" in address else f"http://{address}"
         try:
-            async with self._opened().get(f"{base.rstrip('/')}/ready", allow_redirects=False) as answer:
+            async with self._opened().get(f"{_base(address)}/ready", allow_redirects=False) as answer:
                 body = await answer.content.read(4096)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Pulse(alive=False)
@@ -33,6 +45,23 @@ class Prober:
         except ValidationError:
             return Pulse(alive=answer.status not in OF_A_GATEWAY)
         return Pulse(alive=True, ready=told.ready, steps=told.steps)
+
+    async def introduce(self, endpoint: Endpoint) -> Runner | None:
+        """What a worker says of itself, as far as it does; None where it could not be asked."""
+        try:
+            version, hardware = await self._told(endpoint, "version"), await self._told(endpoint, "hardware/info")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+        return read_runner(version, hardware)
+
+    async def _told(self, endpoint: Endpoint, path: str) -> bytes:
+        shown = self._authorization(endpoint.id)
+        headers = {"Authorization": shown.decode()} if shown is not None else {}
+        url = f"{_base(endpoint.address)}/{path}"
+        async with self._opened().get(url, headers=headers, allow_redirects=False) as answer:
+            if answer.status in OF_A_GATEWAY:
+                answer.raise_for_status()
+            return await _whole(answer.content) if answer.status == _OK else b""
 
     async def close(self) -> None:
         """Close what is open."""
@@ -43,5 +72,19 @@ class Prober:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
             connector = aiohttp.TCPConnector(force_close=True, limit=0, ssl=self._trust or True)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
         return self._session
+
+
+def _base(address: str) -> str:
+    return (address if "://" in address else f"http://{address}").rstrip("/")
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """An answer to its end; nothing where it is longer than anybody's should be."""
+    read = b""
+    while len(read) <= _MOST_BYTES and (part := await content.read(_MOST_BYTES)):
+        read += part
+    return read if len(read) <= _MOST_BYTES else b""

@@ -9,13 +9,14 @@ from typing import Any
 from stoker_orchestrator.adapters.fleets.port import Fleet
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.app.desk import LocalDesk, Slot
+from stoker_orchestrator.app.introductions import Introductions
 from stoker_orchestrator.app.metrics import Metrics
 from stoker_orchestrator.app.peers.desk import SwitchingDesk
 from stoker_orchestrator.app.publisher import Publisher
 from stoker_orchestrator.app.scaling import Scaler
 from stoker_orchestrator.domain.advertise import Advertiser
 from stoker_orchestrator.domain.autoscaler import RESIDENCY_SECONDS
-from stoker_orchestrator.domain.events import FleetEvent, ModelGone
+from stoker_orchestrator.domain.events import EndpointSeen, FleetEvent, ModelGone
 from stoker_orchestrator.domain.hold import Ask
 from stoker_orchestrator.domain.model import Endpoint, Model
 from stoker_orchestrator.domain.outliers import Ejected, Probe, Readmitted
@@ -50,6 +51,7 @@ class Broker:
         self._prober = prober
         self._metrics = metrics
         self.scaler = Scaler(Scaling(switchboard, time.monotonic(), residency), fleet, metrics, lambda: self.leading, self._look)
+        self._introductions = Introductions(self.registry, prober.introduce, self.local.changed.set)
         self._probed: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,6 +68,8 @@ class Broker:
         if isinstance(event, ModelGone):
             self.scaler.forget(event.name)
         self.local.do(self.switchboard.apply(event, time.monotonic()))
+        if isinstance(event, EndpointSeen):
+            self._introductions.seen(event.id)
 
     @property
     def leading(self) -> bool:

@@ -56,7 +56,7 @@ class Orchestrator:
             trust.load_verify_locations(settings.authorities_file)
         tokens = Tokens(settings.tokens_dir)
         urls = UrlFleet(fleet, tokens, HealthCheck(tokens, trust), self._may_work, lambda: self.broker.leading)
-        self._prober = Prober(trust)
+        self._prober = Prober(trust, urls.authorization)
         advertiser = Advertiser(settings.name)
         self.broker = Broker(switchboard, urls, self._prober, advertiser, self.metrics, settings.residency_seconds)
         self._upstream = Upstream(trust)

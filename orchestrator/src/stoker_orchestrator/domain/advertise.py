@@ -1,6 +1,7 @@
 """What is advertised: the capability document, and the condition that each model shows."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 
 from stoker_contracts.capabilities import Capabilities, Capability, ModelOffer
 from stoker_contracts.pipelines import FACTS, Pipeline
@@ -52,6 +53,7 @@ def _capability(registry: Registry, work: Callable[[str], float], pipeline: Pipe
 
 def _offer(registry: Registry, model: Model, work: float) -> ModelOffer:
     ready = [each for each in registry.endpoints_of(model.name) if each.serving]
+    runners = [each.runner for each in ready if each.runner is not None]
     return ModelOffer(
         model_id=model.model_id,
         warm=bool(ready),
@@ -59,7 +61,19 @@ def _offer(registry: Registry, model: Model, work: float) -> ModelOffer:
         capacity_in_use=sum(each.in_flight for each in ready),
         estimated_wait_ms=round(registry.estimated_wait(model.name, work) * 1000),
         price=model.price,
+        runner_version=_lowest(runner.version for runner in runners),
+        hardware=tuple(card for runner in runners for card in runner.hardware),
     )
+
+
+def _lowest(versions: Iterable[str]) -> str:
+    """The one that all others are at least: a gateway that asks for a newer one may meet any of the workers."""
+    return min(filter(None, versions), key=_numbers, default="")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """A version by its numbers, without what may stand behind them (semver.org, items 9 and 10)."""
+    return tuple(map(int, re.findall(r"[0-9]+", re.split("[-+]", version)[0])))
 
 
 def _joined(one: ModelOffer, other: ModelOffer) -> ModelOffer:
@@ -70,5 +84,7 @@ def _joined(one: ModelOffer, other: ModelOffer) -> ModelOffer:
             "capacity": one.capacity + other.capacity,
             "capacity_in_use": one.capacity_in_use + other.capacity_in_use,
             "estimated_wait_ms": min(one.estimated_wait_ms, other.estimated_wait_ms),
+            "runner_version": _lowest((one.runner_version, other.runner_version)),
+            "hardware": one.hardware + other.hardware,
         }
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from stoker_contracts.capabilities import Price
 from stoker_contracts.pipelines import Pipeline
 from stoker_contracts.resources.scaling import ScalingDecision
+from stoker_orchestrator.domain.runner import Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class Endpoint:
     recovered: bool = False
     """It has answered since it last lost a job, and turned none away: a job that it lost may meet it once more."""
     leaving: Leaving = Leaving.STAYS
+    runner: Runner | None = None
+    """None until it was asked, after each time that it became ready."""
 
     @property
     def coming(self) -> bool:

@@ -62,6 +62,7 @@ class Registry:
             if (known.state, event.state) == (EndpointState.STARTING, EndpointState.READY):
                 self._started(event.model, now - known.since)
             known.since = known.idle_since = now
+            known.runner = None
         known.address, known.capacity, known.state = event.address, event.capacity, event.state
         known.node, known.device, known.devices = event.node, event.device, event.devices
         known.no_room, known.pulse, known.trouble = event.no_room, event.pulse, event.trouble
@@ -71,6 +72,7 @@ class Registry:
         """An endpoint that was not there. One that had been told as gone too soon, or another orchestrator knew, has its jobs."""
         added = self._departed.pop(event.id, None) or Endpoint(event.id, event.model, event.address)
         added.since = added.idle_since = now
+        added.runner = None
         self._endpoints[event.id] = added
         self._of_model.setdefault(added.model, {})[event.id] = added
         if added.in_flight:

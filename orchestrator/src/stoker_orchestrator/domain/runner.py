@@ -1,0 +1,46 @@
+"""What a worker says of itself, read with care: a container of somebody else says it as well, and everybody is shown it."""
+
+import re
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from stoker_contracts.capabilities import Hardware
+from stoker_contracts.worker import GpuInfo, HardwareInfo, Version
+
+_VERSION = re.compile(r"[0-9A-Za-z._+-]{1,64}")
+_MOST_CARDS, _LONGEST_NAME = 64, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The version of a worker's program, and the accelerators that it sees; empty where it does not say."""
+
+    version: str = ""
+    hardware: tuple[Hardware, ...] = ()
+
+
+def read_runner(version: bytes, hardware: bytes) -> Runner:
+    """From the answers to `GET /version` and `GET /hardware/info`."""
+    return Runner(_version(version), _cards(hardware))
+
+
+def _version(body: bytes) -> str:
+    try:
+        version = Version.model_validate_json(body).version
+    except ValidationError:
+        return ""
+    return version if _VERSION.fullmatch(version) else ""
+
+
+def _cards(body: bytes) -> tuple[Hardware, ...]:
+    try:
+        cards = HardwareInfo.model_validate_json(body).gpu_info.values()
+    except ValidationError:
+        return ()
+    return tuple(_card(card) for card in list(cards)[:_MOST_CARDS])
+
+
+def _card(card: GpuInfo) -> Hardware:
+    name = "".join(filter(str.isprintable, card.name))[:_LONGEST_NAME]
+    return Hardware(name=name, memory_total=card.memory_total, memory_free=card.memory_free)
