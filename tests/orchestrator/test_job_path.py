@@ -29,7 +29,8 @@ async def test_a_job_reaches_a_worker_and_the_answer_its_caller() -> None:
 
 @pytest.mark.parametrize("asked", [{}, {"Stoker-Model": "org/m"}])
 async def test_what_a_worker_says_of_its_answer_reaches_the_caller_and_nothing_else_does(asked: dict[str, str]) -> None:
-    said = {"Stoker-Seed": "7", "Stoker-Lossy": "bfloat16, jpeg", "Content-Type": "image/jpeg", "Server": "x", "X-Path": "/models"}
+    told = {"Stoker-Seed": "7", "Stoker-Nsfw": "true", "Stoker-Lossy": "bfloat16, jpeg", "Content-Type": "image/jpeg"}
+    said = told | {"Server": "x", "X-Path": "/models"}
 
     async def answered(request: web.Request) -> web.StreamResponse:
         return web.Response(body=b"picture", headers=said)
@@ -39,7 +40,7 @@ async def test_what_a_worker_says_of_its_answer_reaches_the_caller_and_nothing_e
         answer = await here.post(json=JOB, headers=asked)
 
     assert answer.content == b"picture"
-    assert {name: answer.headers.get(name) for name in said} == said | {"Server": None, "X-Path": None}
+    assert {name: answer.headers.get(name) for name in said} == told | {"Server": None, "X-Path": None}
 
 
 @pytest.mark.parametrize("bad", ["a b", "x" * 129, "new\tline", ""])

@@ -5,6 +5,7 @@ import io
 import threading
 from base64 import b64decode
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -16,7 +17,7 @@ from PIL import Image
 from stoker_contracts.jobs import TextToImage
 from stoker_worker.app import answers
 from stoker_worker.app.answers import Answers
-from stoker_worker.engine.protocol import Output, Pixels, Task
+from stoker_worker.engine.protocol import Outcome, Output, Pixels, Row, Steps, Task
 from stoker_worker.engine.stub import StubEngine, StubScript
 from tests.support.waiting import until
 from tests.worker.test_http import QUICK, Gate, settings, upload, worker
@@ -52,6 +53,29 @@ async def test_who_names_a_format_gets_it_with_its_seed_and_is_told_what_is_lost
 
     assert (content_type, seed, lost) == (media, "3", lossy)
     assert Image.open(io.BytesIO(body)).format == kind
+
+
+class Checked(StubEngine):
+    """A stub whose checker blackens the pictures of some seeds."""
+
+    def __init__(self, *seeds: int) -> None:
+        super().__init__(StubScript(step_seconds=0))
+        self._seeds = seeds
+
+    def run(self, rows: Sequence[Row], steps: Steps) -> Outcome:
+        blackened = frozenset(number for number, row in enumerate(rows) if row.seed in self._seeds)
+        return replace(super().run(rows, steps), nsfw=blackened)
+
+
+async def test_each_picture_says_whether_it_was_blackened() -> None:
+    async with worker(settings(), Checked(4)) as (client, _):
+        answer = await client.post("/text-to-image", json=QUICK | {"num_images_per_prompt": 3})
+        bare = [
+            await client.post("/text-to-image", json=QUICK | {"seed": seed}, headers={"Accept": "image/png"}) for seed in (3, 4)
+        ]
+
+    assert [(each["seed"], each["nsfw"]) for each in answer.json()["images"]] == [(3, False), (4, True), (5, False)]
+    assert [each.headers.get("stoker-nsfw") for each in bare] == [None, "true"]
 
 
 async def test_a_lossy_picture_is_close_to_the_one_that_was_made() -> None:

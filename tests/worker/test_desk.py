@@ -2,11 +2,13 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 from stoker_contracts.jobs import TextToImage
 from stoker_worker.app.desk import Batch, BatchEnd, Desk, Turn
+from stoker_worker.domain.line import Piece
 from stoker_worker.domain.row_limits import TRIALS
-from stoker_worker.engine.protocol import Outcome, Task
+from stoker_worker.engine.protocol import Outcome, Output, Task
 
 TICKETS = itertools.count()
 
@@ -57,6 +59,21 @@ async def test_a_job_whose_caller_left_while_it_ran_is_over_without_a_result() -
     assert end is BatchEnd.DONE
     assert [(each, result is None) for each, result in endings] == [(leaving, True), (staying, False)]
     assert desk.in_flight == 0
+
+
+async def test_each_job_is_told_which_of_its_own_pictures_were_blackened() -> None:
+    desk = Desk(8, max_batch=8)
+    one, other = turn(2), turn(3)
+    assert (desk.admit(one, "key", 1.0), desk.admit(other, "key", 1.0)) == (None, None)
+    batch = desk.take(0)
+    assert batch is not None
+    blackened = {batch.pieces.index(Piece(one.ticket, 1)), batch.pieces.index(Piece(other.ticket, 0))}
+
+    _, endings = desk.settle(batch, replace(made(batch), nsfw=frozenset(blackened)), 1.0)
+
+    assert {each.ticket: result.nsfw for each, result in endings if isinstance(result, Output)} == {
+        one.ticket: {1}, other.ticket: {0},
+    }  # fmt: skip
 
 
 async def test_who_waits_is_given_back_when_the_engine_is_lost_and_who_runs_is_not() -> None:

@@ -65,6 +65,8 @@ HEADER_TIMEOUT = "Stoker-Timeout"
 HEADER_OUTPUT_FORMAT = "Stoker-Output-Format"
 HEADER_SEED = "Stoker-Seed"
 """The seed of a picture or a video that comes as the file itself."""
+HEADER_NSFW = "Stoker-Nsfw"
+"""``true`` with a picture that comes as the file itself, where the model's own checker has blackened it."""
 HEADER_LOSSY = "Stoker-Lossy"
 """What, if anything, may have changed a picture: switches of the engine and lossy formats, as a comma list."""
 

@@ -6,6 +6,7 @@ from stoker_contracts.names import (
     HEADER_COLD_START,
     HEADER_LOSSY,
     HEADER_MODEL,
+    HEADER_NSFW,
     HEADER_OUTPUT_FORMAT,
     HEADER_QUEUE_MS,
     HEADER_REQUEST_ID,
@@ -28,7 +29,9 @@ _ID, MODEL = HEADER_REQUEST_ID.lower().encode(), HEADER_MODEL.lower().encode()
 _AS_MP4 = HEADER_OUTPUT_FORMAT.encode() + b": mp4\r\n"
 _TIMEOUT = HEADER_TIMEOUT.encode()
 _PASSED_ON = (b"content-type", b"accept")
-_PASSED_BACK = frozenset({b"content-type", b"content-length", HEADER_SEED.lower().encode(), HEADER_LOSSY.lower().encode()})
+_PASSED_BACK = frozenset({b"content-type", b"content-length"}) | frozenset(
+    name.lower().encode() for name in (HEADER_SEED, HEADER_NSFW, HEADER_LOSSY)
+)
 _OK = 200
 REFUSED = 500
 """With this status a worker may say that it took no job."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from stoker_contracts.errors import ErrorType, error_body
 from stoker_contracts.jobs import ImageToVideo
-from stoker_contracts.names import HEADER_LOSSY, HEADER_SEED
+from stoker_contracts.names import HEADER_LOSSY, HEADER_NSFW, HEADER_SEED
 from stoker_worker.app.accept import preferred
 from stoker_worker.encoding.lossy import encode_jpeg, encode_webp
 from stoker_worker.encoding.mp4 import encode_mp4
@@ -58,9 +58,10 @@ class Answers:
         form = _form(task, output, accept)
         files = await self._files(task, output, form)
         if form.bare:
-            response = Response(files[0], media_type=form.media, headers={HEADER_SEED: str(output.seeds[0])})
+            headers = {HEADER_SEED: str(output.seeds[0])} | ({HEADER_NSFW: "true"} if output.nsfw else {})
+            response = Response(files[0], media_type=form.media, headers=headers)
         else:
-            response = await self._in_thread(_as_json, task, files, output.seeds, form.media)
+            response = await self._in_thread(_as_json, task, files, output, form.media)
         lost = [*lossy, *([_LOSSY[form.media]] if form.media in _LOSSY else [])]
         if lost:
             response.headers[HEADER_LOSSY] = ", ".join(lost)
@@ -87,12 +88,13 @@ def _form(task: Task, output: Output, accept: str) -> _Form:
     return _Form(PNG) if media == JSON else _Form(media, bare=True)
 
 
-def _as_json(task: Task, files: list[bytes], seeds: list[int], media: str) -> Response:
+def _as_json(task: Task, files: list[bytes], output: Output, media: str) -> Response:
     """A video's frames share its seed."""
     if isinstance(task.job, ImageToVideo) and media == PNG:
-        return json_answer({"frames": [[_item(file, media, seeds[0]) for file in files]]})
-    return json_answer({"images": [_item(file, media, seed) for file, seed in zip(files, seeds, strict=True)]})
+        return json_answer({"frames": [[_item(file, media, output, 0) for file in files]]})
+    return json_answer({"images": [_item(file, media, output, place) for place, file in enumerate(files)]})
 
 
-def _item(file: bytes, media: str, seed: int) -> dict[str, Any]:
-    return {"url": f"data:{media};base64,{b64encode(file).decode()}", "seed": seed, "nsfw": False}
+def _item(file: bytes, media: str, output: Output, place: int) -> dict[str, Any]:
+    url = f"data:{media};base64,{b64encode(file).decode()}"
+    return {"url": url, "seed": output.seeds[place], "nsfw": place in output.nsfw}

@@ -27,7 +27,7 @@ from stoker_worker.engine.protocol import (
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A job on its way: its rows and what was made of them so far. `gone`: its caller is."""
+    """A job on its way: its rows, what was made of them so far, and which were blackened. `gone`: its caller is."""
 
     ticket: int
     task: Task
@@ -35,13 +35,14 @@ class Turn:
     done: asyncio.Future[Output]
     queued_at: float
     made: dict[int, Made] = field(default_factory=dict)
+    nsfw: frozenset[int] = frozenset()
     begun: bool = False
     gone: bool = False
 
     def output(self) -> Output:
         """All pictures, in the order of the rows."""
         pictures = [picture for index in range(len(self.rows)) for picture in self.made[index]]
-        return Output(pictures, [row.seed for row in self.rows])
+        return Output(pictures, [row.seed for row in self.rows], self.nsfw)
 
 
 class BatchEnd(StrEnum):
@@ -193,7 +194,8 @@ class Desk:
     def _after(self, batch: Batch, outcome: Outcome | Exception, end: BatchEnd) -> list[Ending]:
         endings: list[Ending] = [self._over(turn, None) for turn in dict.fromkeys(batch.turns) if turn.gone]
         if isinstance(outcome, Outcome):
-            for piece, turn, made in zip(batch.pieces, batch.turns, outcome.rows, strict=True):
+            for row, (piece, turn, made) in enumerate(zip(batch.pieces, batch.turns, outcome.rows, strict=True)):
+                turn.nsfw |= {piece.index} if row in outcome.nsfw else set()
                 endings += self._row_over(piece, turn, made)
             return endings
         waited_for = [piece for piece in batch.pieces if piece.ticket in self._turns]

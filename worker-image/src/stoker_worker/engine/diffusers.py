@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ class DiffusersEngine:
         forget_peak(loaded.torch, loaded.device)
         try:
             speed.begin()
-            made = run_batch(loaded, self._family, rows, steps)
-            return Outcome(made, peak_bytes(loaded.torch, loaded.device))
+            outcome = run_batch(loaded, self._family, rows, steps)
+            return replace(outcome, peak_bytes=peak_bytes(loaded.torch, loaded.device))
         except Exception as error:  # noqa: BLE001 - a model can fail in any way, and each has its words
             failure = translated(loaded.torch, error, self._model.directory)
         if isinstance(failure, OutOfMemoryError):

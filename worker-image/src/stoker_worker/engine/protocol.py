@@ -83,10 +83,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The pictures of a job, in order; for a video its frames. `seeds` has one seed for each picture, or one for the video."""
+    """The pictures of a job, in order; for a video its frames. `seeds` has one seed for each picture, or one for the video.
+
+    `nsfw` are the places in `seeds` of what the model's own checker has blackened.
+    """
 
     pictures: list[Pixels]
     seeds: list[int]
+    nsfw: frozenset[int] = frozenset()
 
 
 Made = list[Pixels]
@@ -97,11 +101,13 @@ Made = list[Pixels]
 class Outcome:
     """What became of a batch, by row; one row's error leaves the others as they are.
 
-    `peak_bytes` is the most memory that the device held meanwhile, weights included; 0 where that is not known.
+    `peak_bytes` is the most memory that the device held meanwhile, weights included; 0 where that is not known. `nsfw` are the rows
+    that the model's own checker has blackened, where it has one.
     """
 
     rows: list[Made | EngineError]
     peak_bytes: int = 0
+    nsfw: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

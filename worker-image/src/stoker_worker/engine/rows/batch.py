@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stoker_worker.engine.families import Family, equal_parts
-from stoker_worker.engine.protocol import CancelledError, EngineError, Made, Row, Steps
+from stoker_worker.engine.protocol import CancelledError, EngineError, Made, Outcome, Row, Steps
 from stoker_worker.engine.rows.arguments import arguments
 from stoker_worker.engine.rows.attendance import Attendance
 from stoker_worker.engine.rows.pixels import pixels
@@ -12,25 +12,27 @@ from stoker_worker.engine.rows.prompts import tell_cuts
 from stoker_worker.engine.start.pipeline import Loaded
 
 
-def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
+def run_batch(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> Outcome:
     """Make the rows, each with a generator of its own, so that none depends on its neighbours."""
     tell_cuts(loaded.pipe, family, rows)
     if family.batches:
         return _together(loaded, family, rows, steps)
-    return [made for row in rows for made in _together(loaded, family, [row], steps)]  # of one job: they leave all at once
+    alone = [_together(loaded, family, [row], steps) for row in rows]  # of one job: they leave all at once
+    return Outcome([made for each in alone for made in each.rows], nsfw=frozenset(i for i, each in enumerate(alone) if each.nsfw))
 
 
-def _together(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> list[Made | EngineError]:
+def _together(loaded: Loaded, family: Family, rows: Sequence[Row], steps: Steps) -> Outcome:
     attendance = Attendance(steps, _generators(loaded, family, rows), row_tensors(loaded.pipe, family))
-    pictures = _called(loaded, family, rows, attendance)
+    pictures, flags = _called(loaded, family, rows, attendance)
     made: list[Made | EngineError] = [CancelledError("the caller is gone") for _ in rows]
     for row, picture in zip(attendance.computed, pictures, strict=True):
         if row not in attendance.gone:
             made[row] = picture
-    return made
+    return Outcome(made, nsfw=frozenset(row for row, flag in zip(attendance.computed, flags, strict=True) if flag))
 
 
-def _called(loaded: Loaded, family: Family, rows: Sequence[Row], attendance: Attendance) -> list[Any]:
+def _called(loaded: Loaded, family: Family, rows: Sequence[Row], attendance: Attendance) -> tuple[list[Any], list[bool]]:
+    """What the pipeline made, and which of it its own checker flagged."""
     call = arguments(rows, family) | {
         "generator": attendance.generators if family.batches else attendance.generators[0],
         "output_type": "pt",
@@ -42,7 +44,8 @@ def _called(loaded: Loaded, family: Family, rows: Sequence[Row], attendance: Att
     with loaded.torch.inference_mode():
         result = loaded.pipe(**{key: value for key, value in call.items() if key in loaded.accepted})
         tensor = result.frames if hasattr(result, "frames") else result.images.unsqueeze(1)
-        return list(pixels(loaded.torch, tensor))
+        made = list(pixels(loaded.torch, tensor))
+        return made, getattr(result, "nsfw_content_detected", None) or [False] * len(made)
 
 
 def row_tensors(pipe: Any, family: Family) -> tuple[str, ...] | None:
