@@ -130,9 +130,9 @@ def fuzz(requests: int, seed: int, say: Callable[[str], None]) -> dict[str, obje
 
 def main() -> int:
     """Fuzz, print the report as the last line; 1 where anything was wrong."""
-    parser = argparse.ArgumentParser(prog="make fuzz-worker", description=__doc__)
-    parser.add_argument("--requests", type=int, default=50_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = argparse.ArgumentParser(prog="python -m tools.fuzz_worker", description=__doc__)
+    parser.add_argument("--requests", type=int, default=50_000, help="how many, at least (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn (default: %(default)s)")
     given = parser.parse_args()
     report = fuzz(given.requests, given.seed, lambda words: print(words, file=sys.stderr, flush=True))
     print(json.dumps(report), flush=True)
