@@ -34,9 +34,18 @@ def _seen(metric: str, *by: str, only: str = "") -> str:
     return f"max by ({', '.join(('namespace', *by))}) ({metric}{{{_MODEL}{only}}})"
 
 
+def _highest(metric: str, *by: str) -> str:
+    return f"max by ({', '.join(by)}) ({metric}{{{_MODEL}}})"
+
+
 def _quantiles(metric: str) -> dict[str, str]:
     rates = _rate(f"{metric}_bucket", "le")
     return {f"p{part * 100:g}": f"histogram_quantile({part}, {rates})" for part in (0.5, 0.95, 0.99)}
+
+
+def _mean(metric: str, *by: str) -> str:
+    """Of a histogram's observations in each interval."""
+    return f"{_rate(f'{metric}_sum', *by)} / {_rate(f'{metric}_count', *by)}"
 
 
 def _number(title: str, about: str, query: str, unit: str = "short") -> Panel:
@@ -161,12 +170,39 @@ DECISIONS = (
         "reqps",
     ),
 )
+INSIDE = (
+    Panel("Steps per second", "Denoising steps of batches.", {"{{model}}": _rate("stoker_worker_steps_total", "model")}, "ops"),
+    Panel(
+        "Rows in a batch",
+        "How many pictures or videos run together, and the most that memory and time allow.",
+        {"{{model}}": _mean("stoker_worker_batch_rows", "model"), "{{model}} limit": _highest("stoker_worker_rows_limit", "model")},
+    ),
+    Panel("Seconds by stage", "What a job's time goes to.", {"{{stage}}": _mean("stoker_worker_stage_seconds", "stage")}, "s"),
+    Panel(
+        "Batches by how they ended",
+        "Halved ones had too little memory; after isolated ones each row ran again alone.",
+        {"{{outcome}}": _count("stoker_worker_batches_total", "outcome")},
+        stacked=True,
+    ),
+    Panel(
+        "Seconds of the start",
+        "The longest of the workers that are there, by stage.",
+        {"{{model}} {{stage}}": _highest("stoker_worker_start_seconds", "model", "stage")},
+        "s",
+    ),
+    Panel(
+        "Recorded calls",
+        "How many forms of calls are replayed as CUDA graphs, and why others are not.",
+        {"{{part}} {{decision}}": f"sum by (part, decision) (stoker_worker_graph_decisions_total{{{_MODEL}}})"},
+    ),
+)
 ROWS: Mapping[str, tuple[Panel, ...]] = {
     "Now": NOW,
     "Jobs": JOBS,
     "Lines": LINES,
     "Workers": WORKERS,
     "Decisions": DECISIONS,
+    "Inside workers, where they are scraped": INSIDE,
 }
 VARIABLES: Mapping[str, str] = {
     "namespace": "label_values(stoker_models, namespace)",

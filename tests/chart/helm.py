@@ -51,9 +51,10 @@ EVERYTHING: Mapping[str, Any] = {
             "from": [{"namespaceSelector": {}}],
             "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}],
         },
+        "workers": {"from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]},
     },
 }
-"""Values with which the chart makes everything it can, but for the ServiceMonitor: its kind is not Kubernetes'."""
+"""Values with which the chart makes everything it can, but for its monitors: their kinds are not Kubernetes'."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,17 @@ from tools.panels import ROWS, VARIABLES
 from tools.reference import families
 
 SCRAPED = {"namespace", "pod", "service", "container", "endpoint", "instance", "job"}
-"""Labels that a scrape by a ServiceMonitor adds."""
+"""Labels that a scrape by the chart's monitors adds."""
+OF_WORKERS = {"model"}
+"""What the chart's PodMonitor adds beside them."""
 PANELS = [panel for row in ROWS.values() for panel in row]
 QUERIES = [(legend, query) for panel in PANELS for legend, query in panel.queries.items()]
 
 
-def exposed(*registries: CollectorRegistry) -> dict[str, set[str]]:
+def exposed(registry: CollectorRegistry, scraped: set[str]) -> dict[str, set[str]]:
     """The labels of every series, by its name."""
     return {
-        name: names | SCRAPED
-        for registry in registries
-        for family, labels in families(registry)
-        for name, names in series(family.name, family.type, labels)
+        name: names | scraped for family, labels in families(registry) for name, names in series(family.name, family.type, labels)
     }
 
 
@@ -40,7 +39,7 @@ def series(name: str, kind: str, labels: Iterable[str]) -> Iterator[tuple[str, s
         yield f"{name}_total" if kind == "counter" else name, set(labels)
 
 
-EXPOSED = exposed(Metrics().registry, WorkerMetrics().registry)
+EXPOSED = exposed(Metrics().registry, SCRAPED) | exposed(WorkerMetrics().registry, SCRAPED | OF_WORKERS)
 
 
 def parsed(query: str) -> promql.Expr:
