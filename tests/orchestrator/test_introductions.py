@@ -127,9 +127,17 @@ async def test_a_worker_that_is_not_there_cannot_be_asked() -> None:
     await prober.close()
 
 
-def test_names_of_cards_are_shown_within_bounds() -> None:
-    card = CARD | {"name": "a\nb" * 100}
-    told = read_runner(b"", json.dumps(MODEL | {"gpu_info": dict.fromkeys(map(str, range(100)), card)}).encode())
+def cards(*told: dict[str, Any]) -> tuple[Hardware, ...]:
+    return read_runner(b"", json.dumps(saying("1", *told)["/hardware/info"]).encode()).hardware
 
-    assert {shown.name for shown in told.hardware} == {("ab" * 100)[:128]}
-    assert len(told.hardware) == 64
+
+def test_names_of_cards_are_shown_within_bounds() -> None:
+    shown = cards(*[CARD | {"name": "a\nb" * 100}] * 100)
+
+    assert {each.name for each in shown} == {("ab" * 100)[:128]}
+    assert len(shown) == 64
+
+
+@pytest.mark.parametrize("strange", [{"memory_free": -1}, {"memory_free": 81}, {"memory_total": 10**30, "memory_free": 10**30}])
+def test_a_card_of_a_size_that_none_has_is_left_out(strange: dict[str, int]) -> None:
+    assert cards(CARD | strange, CARD) == (SHOWN,)

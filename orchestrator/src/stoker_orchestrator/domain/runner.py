@@ -9,7 +9,7 @@ from stoker_contracts.capabilities import Hardware
 from stoker_contracts.worker import GpuInfo, HardwareInfo, Version
 
 _VERSION = re.compile(r"[0-9A-Za-z._+-]{1,64}")
-_MOST_CARDS, _LONGEST_NAME = 64, 128
+_MOST_CARDS, _LONGEST_NAME, _MOST_BYTES = 64, 128, 2**50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def _cards(body: bytes) -> tuple[Hardware, ...]:
         cards = HardwareInfo.model_validate_json(body).gpu_info.values()
     except ValidationError:
         return ()
-    return tuple(_card(card) for card in list(cards)[:_MOST_CARDS])
+    sound = [card for card in cards if 0 <= card.memory_free <= card.memory_total <= _MOST_BYTES]
+    return tuple(_card(card) for card in sound[:_MOST_CARDS])
 
 
 def _card(card: GpuInfo) -> Hardware:
