@@ -28,13 +28,6 @@ def saying(version: str, *cards: dict[str, Any]) -> dict[str, Any]:
     return {"/version": MODEL | {"version": version}, "/hardware/info": MODEL | {"gpu_info": by_number}}
 
 
-async def worker(here: World, identity: str, says: dict[str, Any]) -> FakeWorker:
-    made = await here._stack.enter_async_context(FakeWorker().running())
-    made.says = says
-    here.fleet.tell(endpoint(identity, address=made.address))
-    return made
-
-
 async def offered(here: World, version: str, *cards: Hardware) -> None:
     """Wait until this is advertised."""
     async for document in here.orchestrator.broker.publisher.changes():
@@ -45,9 +38,9 @@ async def offered(here: World, version: str, *cards: Hardware) -> None:
 
 async def test_the_lowest_version_and_the_cards_of_all_workers_that_serve_are_advertised() -> None:
     async with world() as here:
-        await worker(here, "one", saying("1.10.0", CARD))
+        await here.worker("one", says=saying("1.10.0", CARD))
         await offered(here, "1.10.0", SHOWN)
-        await worker(here, "two", saying("1.9.2+cu130", CARD, CARD))
+        await here.worker("two", says=saying("1.9.2+cu130", CARD, CARD))
         await offered(here, "1.9.2+cu130", SHOWN, SHOWN, SHOWN)
         here.fleet.tell(EndpointGone("two"))
         await offered(here, "1.10.0", SHOWN)
@@ -55,7 +48,7 @@ async def test_the_lowest_version_and_the_cards_of_all_workers_that_serve_are_ad
 
 async def test_a_worker_is_asked_once_and_again_when_it_has_become_ready_anew() -> None:
     async with world() as here:
-        asked = await worker(here, "one", saying("1.0.0"))
+        asked = await here.worker("one", says=saying("1.0.0"))
         await offered(here, "1.0.0")
         here.fleet.tell(endpoint("one", address=asked.address))
         asked.says = saying("2.0.0", CARD)
@@ -69,7 +62,7 @@ async def test_a_worker_is_asked_once_and_again_when_it_has_become_ready_anew() 
 async def test_a_worker_that_cannot_be_asked_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(introductions, "_AGAIN_SECONDS", 0.01)
     async with world() as here:
-        asked = await worker(here, "one", {"/version": lambda: web.Response(status=503)})
+        asked = await here.worker("one", says={"/version": lambda: web.Response(status=503)})
         await until(lambda: len(asked.asked) > 2)
         assert here.orchestrator.broker.registry.is_warm("m")
         asked.says = saying("1.0.0", CARD)
@@ -85,7 +78,7 @@ async def test_what_a_worker_said_before_it_became_ready_anew_is_not_taken() -> 
             asked.says = saying("2.0.0")
             return web.json_response(saying("1.0.0")["/hardware/info"])
 
-        asked = await worker(here, "one", saying("1.0.0") | {"/hardware/info": replaced})
+        asked = await here.worker("one", says=saying("1.0.0") | {"/hardware/info": replaced})
         await offered(here, "2.0.0")
 
 

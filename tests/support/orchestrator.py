@@ -39,9 +39,18 @@ class World:
         return httpx2.AsyncClient(base_url=self.url, timeout=20)
 
     async def worker(
-        self, identity: str, behaviour: Behaviour = echo, of: str = "m", capacity: int = 1, *, deaf: bool = False
+        self,
+        identity: str,
+        behaviour: Behaviour = echo,
+        of: str = "m",
+        capacity: int = 1,
+        *,
+        deaf: bool = False,
+        says: dict[str, Any] | None = None,
     ) -> FakeWorker:
+        """A worker that is ready; `says` is what it says of itself, by path."""
         worker = await self._stack.enter_async_context(FakeWorker(behaviour, deaf=deaf).running())
+        worker.says = says or {}
         self.fleet.tell(endpoint(identity, of, capacity, address=worker.address))
         return worker
 
