@@ -28,7 +28,7 @@ def check_bounds(orchestrator: Orchestrator, jobs: int) -> None:
     _at_most("lines", len(board._lines), len(models) + jobs)
     _at_most("start times", len(registry._start_seconds), len(models))
     if board.told is None:
-        _at_most("rates", len(registry.rates._latest), len(models))
+        _at_most("rates", len(registry.rates._seen), len(models))
     _at_most("second tries", orchestrator.budget.under_way, len(orchestrator.tasks))
     _at_most("departed endpoints", len(registry._departed), jobs)
     for name, line in board._lines.items():

@@ -163,7 +163,7 @@ class Cluster:
         """Something that others can see of a pod is different."""
         pod.seen = EndpointSeen(
             pod.identity, pod.model, f"{pod.name}:8000", pod.capacity, pod.state,
-            node=pod.node.name if pod.node is not None else "", device="card", devices={GPU: 1}, no_room=pod.no_room,
+            node=pod.node.name if pod.node is not None else "", devices={GPU: 1}, no_room=pod.no_room,
         )  # fmt: skip
         self._tell("pod", pod.name)
 

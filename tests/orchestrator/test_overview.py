@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from stoker_contracts.capabilities import Hardware
 from stoker_contracts.overview import LineOverview, ModelState, Overview, WorkerState
 from stoker_contracts.resources.scaling import ScalingDecision, ScalingReason
 from stoker_orchestrator.domain.events import FleetEvent, ModelSeen, Sight, Synced
@@ -12,6 +13,7 @@ from stoker_orchestrator.domain.model import Bounds, EndpointState, Leaving, Mod
 from stoker_orchestrator.domain.overview import Identity, overview
 from stoker_orchestrator.domain.placement import Wait
 from stoker_orchestrator.domain.registry import Registry
+from stoker_orchestrator.domain.runner import Runner
 from stoker_orchestrator.domain.switchboard import Granted, Outcome, Switchboard
 from tests.support.fleet import endpoint, model
 
@@ -121,7 +123,10 @@ def test_a_worker_that_is_to_go_or_has_failed_says_so() -> None:
 
 
 def test_times_are_told_once_jobs_have_shown_how_long_they_take() -> None:
-    made = board(ModelSeen(model()), endpoint("a", node="n", device="h"))
+    made = board(ModelSeen(model()), endpoint("a", node="n"))
+    (worker,) = made.registry.endpoints
+    card = Hardware(name="h", memory_total=1, memory_free=1)
+    worker.runner = Runner(hardware=(card, card, card.model_copy(update={"name": "l"})))
     before = seen(made).models[0]
     (first,) = made.arrive(1, model(), Ask(2.0), now=0)
     assert isinstance(first, Granted)
@@ -133,7 +138,7 @@ def test_times_are_told_once_jobs_have_shown_how_long_they_take() -> None:
     after = seen(made, now=20).models[0]
 
     assert (before.workers[0].ms_per_unit, before.workers[0].work_seconds, before.line.work_seconds) == (None, None, None)
-    assert (after.workers[0].node, after.workers[0].device) == ("n", "h")
+    assert (after.workers[0].node, after.workers[0].device) == ("n", "2 × h, l")
     assert (after.workers[0].in_flight, after.workers[0].capacity) == (1, 1)
     assert (after.workers[0].ms_per_unit, after.workers[0].work_seconds) == (4000, 12)
     assert after.line == LineOverview(waiting=3, callers=2, work_seconds=12, oldest_seconds=7, estimated_wait_ms=18_000)

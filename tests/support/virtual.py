@@ -163,7 +163,7 @@ class VirtualCluster:
         for pod in list(self.pods.values()):
             state = pod.state(self.now)
             seen = EndpointSeen(
-                pod.id, pod.model, pod.id, self.models[pod.model].capacity, state, "node", "", {GPU: 1}, self._room(pod)
+                pod.id, pod.model, pod.id, self.models[pod.model].capacity, state, "node", {GPU: 1}, self._room(pod)
             )
             self._take(self.board.apply(seen, self.now))
 

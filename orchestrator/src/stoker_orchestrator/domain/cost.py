@@ -35,6 +35,9 @@ FAR_LESS = 1 / _BELIEVED
 _UNKNOWN_SECONDS_PER_UNIT = 0.05
 """Before anything was seen. A step of a megapixel takes SDXL about so long on a card of 2022."""
 
+_RATE = 3
+"""What is told of a rate: the model, seconds and cost."""
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -45,17 +48,16 @@ class _Seen:
 
 
 class Rates:
-    """How many seconds one unit of declared cost takes, by model and device, learnt from the jobs that ended well."""
+    """How many seconds one unit of declared cost takes, by model, learnt from the jobs that ended well."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], _Seen] = {}
-        self._latest: dict[str, str] = {}
+        self._seen: dict[str, _Seen] = {}
 
-    def observe(self, model: str, device: str, cost: float, seconds: float) -> float:
+    def observe(self, model: str, cost: float, seconds: float) -> float:
         """A job of this declared cost took so long on its worker; returns how that compares to what was expected (2: twice)."""
-        seen = self._seen.get((model, device))
+        seen = self._seen.get(model)
         if seen is None:
-            seen = self._seen[model, device] = _Seen()
+            seen = self._seen[model] = _Seen()
         expected = cost * seen.seconds / seen.cost if seen.cost else 0.0
         credible = seconds
         if expected > 0:
@@ -63,38 +65,32 @@ class Rates:
             seen.seconds *= min(1.0, _BELIEVED * seconds / expected)
         seen.seconds = seen.seconds * _MEMORY + credible
         seen.cost = seen.cost * _MEMORY + cost
-        self._latest[model] = device
         return seconds / expected if expected > 0 else 1.0
 
     def known(self, model: str) -> bool:
         """Whether any job of the model was seen."""
-        return model in self._latest
+        return model in self._seen
 
-    def per_unit(self, model: str, device: str = "") -> float:
-        """Seconds per unit. A device that was not seen yet counts as the one that was seen last."""
-        seen = self._seen.get((model, device)) or self._seen.get((model, self._latest.get(model, "")))
+    def per_unit(self, model: str) -> float:
+        """Seconds per unit."""
+        seen = self._seen.get(model)
         return seen.seconds / seen.cost if seen is not None and seen.cost > 0 else _UNKNOWN_SECONDS_PER_UNIT
 
-    def seconds(self, model: str, cost: float, device: str = "") -> float:
+    def seconds(self, model: str, cost: float) -> float:
         """How long so many units are expected to take on one worker."""
-        return cost * self.per_unit(model, device)
+        return cost * self.per_unit(model)
 
     def known_rates(self) -> list[list[Any]]:
         """What was learnt, as JSON; `learn` takes it in elsewhere."""
-        latest = self._latest
-        return [
-            [model, device, seen.seconds, seen.cost, latest.get(model) == device] for (model, device), seen in self._seen.items()
-        ]
+        return [[model, seen.seconds, seen.cost] for model, seen in self._seen.items()]
 
     def learn(self, rates: list[list[Any]]) -> None:
-        """Take over what another one learnt, in the place of what is known here."""
-        self._seen = {(model, device): _Seen(*seen) for model, device, *seen, _ in rates}
-        self._latest = {model: device for model, device, *_, latest in rates if latest}
+        """Take over what another one learnt, in the place of what is known here. Other shapes of it are another release's."""
+        self._seen = {rate[0]: _Seen(*rate[1:]) for rate in rates if len(rate) == _RATE}
 
     def forget(self, model: str) -> None:
         """The model is no longer offered."""
-        self._latest.pop(model, None)
-        self._seen = {key: seen for key, seen in self._seen.items() if key[0] != model}
+        self._seen.pop(model, None)
 
 
 def _number(fields: Mapping[str, Any], key: str, default: float, most: float) -> float:

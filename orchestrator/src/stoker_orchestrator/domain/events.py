@@ -33,7 +33,6 @@ class EndpointSeen:
     capacity: int
     state: EndpointState
     node: str = ""
-    device: str = ""
     devices: Mapping[str, int] = field(default_factory=dict)
     no_room: str = ""
     pulse: bool = True

@@ -108,8 +108,6 @@ class Endpoint:
     capacity: int = 1
     state: EndpointState = EndpointState.STARTING
     node: str = ""
-    device: str = ""
-    """What it computes on, as far as known; workers on equal devices are equally fast."""
     devices: Mapping[str, int] = field(default_factory=dict)
     """How many of which devices it holds, or waits for while it starts: ``{"nvidia.com/gpu": 1}``."""
     no_room: str = ""

@@ -106,11 +106,11 @@ def _hindered(registry: Registry, model: Model, wait: Wait | None) -> tuple[Mode
 
 def _worker(registry: Registry, endpoint: Endpoint) -> WorkerOverview:
     known = registry.rates.known(endpoint.model)
-    per_unit = registry.rates.per_unit(endpoint.model, endpoint.device) * endpoint.pace
+    per_unit = registry.rates.per_unit(endpoint.model) * endpoint.pace
     return WorkerOverview(
         id=endpoint.id,
         node=endpoint.node,
-        device=endpoint.device,
+        device=endpoint.runner.device if endpoint.runner is not None else "",
         state=_worker_state(endpoint),
         message=endpoint.trouble or endpoint.no_room,
         in_flight=endpoint.in_flight,

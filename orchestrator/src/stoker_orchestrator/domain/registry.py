@@ -64,7 +64,7 @@ class Registry:
             known.since = known.idle_since = now
             known.runner = None
         known.address, known.capacity, known.state = event.address, event.capacity, event.state
-        known.node, known.device, known.devices = event.node, event.device, event.devices
+        known.node, known.devices = event.node, event.devices
         known.no_room, known.pulse, known.trouble = event.no_room, event.pulse, event.trouble
         known.ahead = known.ahead and event.state is EndpointState.STARTING
 
@@ -189,7 +189,7 @@ class Registry:
         """
         if endpoint.model not in self._models:
             return 1.0
-        ratio = self.rates.observe(endpoint.model, endpoint.device, cost, seconds)
+        ratio = self.rates.observe(endpoint.model, cost, seconds)
         endpoint.pace += (min(max(ratio, _LEAST_PACE), _MOST_PACE) - endpoint.pace) * _WEIGHT
         return ratio
 
@@ -203,7 +203,7 @@ class Registry:
         if not self.rates.known(name):
             return 0.0
         ahead = work + sum(endpoint.work for endpoint in serving) / 2
-        return self.rates.seconds(name, ahead, serving[0].device) / sum(endpoint.capacity for endpoint in serving)
+        return self.rates.seconds(name, ahead) / sum(endpoint.capacity for endpoint in serving)
 
     def expected(self, name: str, cost: float) -> float:
         """Seconds that a job of this declared cost will take on a worker; 0 where nothing is known."""

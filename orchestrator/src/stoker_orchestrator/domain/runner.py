@@ -1,6 +1,7 @@
 """What a worker says of itself, read with care: a container of somebody else says it as well, and everybody is shown it."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -18,6 +19,12 @@ class Runner:
 
     version: str = ""
     hardware: tuple[Hardware, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """What the worker computes on, for people: ``NVIDIA H100``, or ``2 × NVIDIA L4``; empty where that is not known."""
+        counts = Counter(card.name for card in self.hardware)
+        return ", ".join(f"{count} × {name}" if count > 1 else name for name, count in counts.items())
 
 
 def read_runner(version: bytes, hardware: bytes) -> Runner:
