@@ -156,6 +156,20 @@ def waiting(seconds: float) -> Overview:
 A, B = overview(shown_model("a")), overview(shown_model("b"))
 
 
+def test_workers_that_say_what_they_run_on_are_shown_with_it() -> None:
+    cards = shown_worker("w-1", device="2 × NVIDIA L4"), shown_worker("w-2", WorkerState.STARTING)
+    printed = drawn(overview(shown_model("m", ModelState.SERVING, workers=cards)))
+
+    assert (
+        """\
+WORKER  DEVICE         STATE     JOBS  WORK  MS/UNIT
+w-1     2 × NVIDIA L4  ready      0/1
+w-2                    starting   0/1
+"""
+        in printed
+    )
+
+
 def test_everything_can_be_read_on_80_columns() -> None:
     assert drawn(EVERYTHING) == ON_80_COLUMNS
 

@@ -58,6 +58,7 @@ def status(model: str | None, url: str, output: str, *, watch: bool) -> None:
     WAIT         what a job sent now waits before it starts, as far as known
     WORK         how long the declared work of jobs takes one worker
     OLDEST       how long the job waits that waits longest
+    DEVICE       the cards that a worker says it has
     MS/UNIT      milliseconds for a step of a megapixel, as measured
     DECIDED      when the number of workers was changed, and why
 

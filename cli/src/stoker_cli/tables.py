@@ -109,15 +109,16 @@ def _lines(models: tuple[ModelOverview, ...]) -> Table:
 
 
 def _workers(models: tuple[ModelOverview, ...]) -> Table:
-    """The workers of all models; a worker's name begins with its model's. Child processes are on no node."""
+    """The workers of all models; a worker's name begins with its model's. Child processes are on no node, and some have no card."""
     workers = [worker for model in models for worker in model.workers]
-    on_nodes = any(worker.node for worker in workers)
-    table = _table("WORKER", *(["NODE"] if on_nodes else []), "STATE", right=("JOBS", "WORK", "MS/UNIT"))
-    for worker in workers:
+    places = {"NODE": [worker.node for worker in workers], "DEVICE": [worker.device for worker in workers]}
+    shown = {title: texts for title, texts in places.items() if any(texts)}
+    table = _table("WORKER", *shown, "STATE", right=("JOBS", "WORK", "MS/UNIT"))
+    for number, worker in enumerate(workers):
         _add(
             table,
             worker.id,
-            *([worker.node] if on_nodes else []),
+            *(texts[number] for texts in shown.values()),
             _coloured(worker.state),
             f"{worker.in_flight}/{worker.capacity}",
             _known(worker.work_seconds),
