@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from stoker_contracts.capabilities import Hardware
+from stoker_contracts.overview import WorkerState
 from stoker_orchestrator.adapters.probe import Prober
 from stoker_orchestrator.app import introductions
 from stoker_orchestrator.domain.events import EndpointGone
@@ -57,6 +58,16 @@ async def test_a_worker_is_asked_once_and_again_when_it_has_become_ready_anew() 
         await offered(here, "2.0.0", SHOWN)
 
     assert [path for path, _ in asked.asked] == ["/version", "/hardware/info"] * 2
+
+
+async def test_what_a_worker_runs_on_is_known_until_it_is_gone() -> None:
+    async with world() as here:
+        asked = await here.worker("one", says=saying("1.0.0", CARD))
+        await offered(here, "1.0.0", SHOWN)
+        here.fleet.tell(endpoint("one", address=asked.address, state=EndpointState.DRAINING))
+        (shown,) = here.orchestrator._look().models[0].workers
+
+    assert (shown.state, shown.device) == (WorkerState.DRAINING, "NVIDIA H100")
 
 
 async def test_a_worker_that_cannot_be_asked_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
