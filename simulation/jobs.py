@@ -23,7 +23,6 @@ class Job:
     patience: float | None
     poison: bool
     fingerprint: bytes
-    sent_at: float
     ended: str = ""
     """How it ended; empty until then."""
 
@@ -66,5 +65,4 @@ class Callers:
             patience=chance.expovariate(1 / traffic.patience[1]) if chance.random() < traffic.hang_up else None,
             poison=poison,
             fingerprint=b"poison-%d" % chance.randrange(3) if poison else b"%d" % self._sent,
-            sent_at=self._heap.now,
         )
