@@ -47,11 +47,16 @@ class Workloads:
         return list(json.loads(self._tier.kubectl("get", what, "-n", self.namespace, "-o", "json"))["items"])
 
     def pod(self) -> dict[str, Any]:
-        (pod,) = self.get("pods")
-        return pod
+        """The only one; it may not be there yet, which is an assertion that fails."""
+        pods = self.get("pods")
+        assert len(pods) == 1
+        return pods[0]
 
     def container(self) -> dict[str, Any]:
-        return dict(self.pod()["status"]["containerStatuses"][0])
+        """As `pod`."""
+        statuses = self.pod()["status"].get("containerStatuses", [])
+        assert statuses
+        return dict(statuses[0])
 
     def ready(self) -> int:
         return int(self.get("deployments")[0]["status"].get("readyReplicas", 0))
