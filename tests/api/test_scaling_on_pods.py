@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,16 @@ async def deployment(cluster: Cluster, replicas: int, script: Script) -> None:
     template = {"metadata": {"labels": LABELS, "annotations": script.annotation()}, "spec": {"containers": [worker]}}
     spec = {"replicas": replicas, "selector": {"matchLabels": LABELS}, "template": template}
     await cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "m"}, "spec": spec})
+
+
+@asynccontextmanager
+async def cordoned(cluster: Cluster, kubelet: FakeKubelet) -> AsyncIterator[None]:
+    """No pod begins on the node meanwhile."""
+    await cluster.kubectl("cordon", kubelet.node)
+    try:
+        yield
+    finally:
+        await cluster.kubectl("uncordon", kubelet.node)
 
 
 async def test_a_worker_tells_its_devices_and_that_no_node_has_them_free(cluster: Cluster) -> None:
@@ -144,11 +156,12 @@ async def test_jobs_wait_for_the_successor_of_a_worker_that_was_asked_to_stop(cl
         assert model is not None
         (first,) = told.registry.endpoints
         running = board.arrive(1, model, Ask(1), now=0)
-        await cluster.kubectl("delete", "pod", first.id.rpartition(".")[0], "--wait=false")
-        await until(lambda: EndpointState.DRAINING in told.states().values())
+        async with cordoned(cluster, kubelet):
+            await cluster.kubectl("delete", "pod", first.id.rpartition(".")[0], "--wait=false")
+            await until(lambda: EndpointState.DRAINING in told.states().values())
 
-        assert isinstance(running[0], Granted)
-        assert not any(isinstance(each, Granted) for each in board.arrive(2, model, Ask(1), now=1))
+            assert isinstance(running[0], Granted)
+            assert not any(isinstance(each, Granted) for each in board.arrive(2, model, Ask(1), now=1))
         await until(lambda: EndpointState.READY in told.states().values(), seconds=30)
         (granted,) = board.look("m", now=2)
 
