@@ -1,6 +1,5 @@
 """The tiny models, written once for all tests, and the engines that run them."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stoker_contracts.pipelines import Pipeline
-from tests.support.loops import bounded_loop
 
 if TYPE_CHECKING:
     from stoker_worker.engine.diffusers import DiffusersEngine
 
 Engines = Callable[[str, Pipeline], "DiffusersEngine"]
 """The loaded engine of a family's tiny model for one of its pipelines."""
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Tests run on the event loop that a worker runs on."""
-    return {"uvloop": bounded_loop}
 
 
 @pytest.fixture(scope="session")
