@@ -195,7 +195,8 @@ class Desk:
         endings: list[Ending] = [self._over(turn, None) for turn in dict.fromkeys(batch.turns) if turn.gone]
         if isinstance(outcome, Outcome):
             for row, (piece, turn, made) in enumerate(zip(batch.pieces, batch.turns, outcome.rows, strict=True)):
-                turn.nsfw |= {piece.index} if row in outcome.nsfw else set()
+                if row in outcome.nsfw:
+                    turn.nsfw |= {piece.index}
                 endings += self._row_over(piece, turn, made)
             return endings
         waited_for = [piece for piece in batch.pieces if piece.ticket in self._turns]
