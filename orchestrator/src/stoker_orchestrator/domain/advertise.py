@@ -68,7 +68,7 @@ def _offer(registry: Registry, model: Model, work: float) -> ModelOffer:
 
 def _lowest(versions: Iterable[str]) -> str:
     """The one that all others are at least: a gateway that asks for a newer one may meet any of the workers."""
-    return min(filter(None, versions), key=_numbers, default="")
+    return min(set(versions) - {""}, key=_numbers, default="")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
