@@ -6,6 +6,7 @@ import ssl
 import aiohttp
 
 from stoker_contracts.resources.conditions import Reason
+from stoker_orchestrator.adapters.asking import beginning, session, shown
 from stoker_orchestrator.adapters.tokens import NoTokenError, Tokens
 from stoker_orchestrator.domain.health import Health, answered, down, unanswered
 from stoker_orchestrator.domain.model import Url
@@ -48,10 +49,10 @@ class HealthCheck:
             authorization = self._tokens.authorization(url)
         except NoTokenError as error:
             return down(Reason.TOKEN_MISSING, str(error), lasting=True)
-        headers = {"Authorization": authorization.decode()} if authorization is not None else {}
+        address, headers = f"{url.address.rstrip('/')}/health", shown(authorization)
         try:
-            async with self._opened().get(f"{url.address.rstrip('/')}/health", headers=headers, allow_redirects=False) as answer:
-                return answered(answer.status, await _beginning(answer.content), url)
+            async with self._opened().get(address, headers=headers, allow_redirects=False) as answer:
+                return answered(answer.status, await beginning(answer.content, _MAX_BYTES), url)
         except aiohttp.ClientConnectorCertificateError as error:
             return _distrusted(error.certificate_error)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -64,21 +65,8 @@ class HealthCheck:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._patience),
-                connector=aiohttp.TCPConnector(ssl=self._trust, force_close=True, limit=0),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = session(self._trust, self._patience)
         return self._session
-
-
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    """As much of an answer as anybody need read."""
-    read = b""
-    while len(read) < _MAX_BYTES and (part := await content.read(_MAX_BYTES - len(read))):
-        read += part
-    return read
 
 
 def _distrusted(error: Exception) -> Health:

@@ -7,17 +7,18 @@ import aiohttp
 from pydantic import ValidationError
 
 from stoker_contracts.worker import Readiness
+from stoker_orchestrator.adapters.asking import beginning, session, shown
 from stoker_orchestrator.domain.health import OF_A_GATEWAY
 from stoker_orchestrator.domain.model import Endpoint
 from stoker_orchestrator.domain.outliers import PROBE_SECONDS, Pulse
 from stoker_orchestrator.domain.runner import Runner, read_runner
 
-_MOST_BYTES = 64 * 1024
+_READY_BYTES, _MOST_BYTES = 4096, 64 * 1024
 _OK = 200
 
 
 def _nothing(_: str) -> bytes | None:
-    """Nobody asks who asks."""
+    """No endpoint wants to know who asks."""
     return None
 
 
@@ -37,7 +38,7 @@ class Prober:
         """Ask the worker at `address`."""
         try:
             async with self._opened().get(f"{_base(address)}/ready", allow_redirects=False) as answer:
-                body = await answer.content.read(4096)
+                body = await beginning(answer.content, _READY_BYTES)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Pulse(alive=False)
         try:
@@ -55,13 +56,11 @@ class Prober:
         return read_runner(version, hardware)
 
     async def _told(self, endpoint: Endpoint, path: str) -> bytes:
-        shown = self._authorization(endpoint.id)
-        headers = {"Authorization": shown.decode()} if shown is not None else {}
-        url = f"{_base(endpoint.address)}/{path}"
+        url, headers = f"{_base(endpoint.address)}/{path}", shown(self._authorization(endpoint.id))
         async with self._opened().get(url, headers=headers, allow_redirects=False) as answer:
             if answer.status in OF_A_GATEWAY:
                 answer.raise_for_status()
-            return await _whole(answer.content) if answer.status == _OK else b""
+            return await beginning(answer.content, _MOST_BYTES) if answer.status == _OK else b""
 
     async def close(self) -> None:
         """Close what is open."""
@@ -70,21 +69,9 @@ class Prober:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
-            connector = aiohttp.TCPConnector(force_close=True, limit=0, ssl=self._trust or True)
-            self._session = aiohttp.ClientSession(
-                timeout=timeout, connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
+            self._session = session(self._trust, PROBE_SECONDS)
         return self._session
 
 
 def _base(address: str) -> str:
     return (address if "://" in address else f"http://{address}").rstrip("/")
-
-
-async def _whole(content: aiohttp.StreamReader) -> bytes:
-    """An answer to its end; nothing where it is longer than anybody's should be."""
-    read = b""
-    while len(read) <= _MOST_BYTES and (part := await content.read(_MOST_BYTES)):
-        read += part
-    return read if len(read) <= _MOST_BYTES else b""
