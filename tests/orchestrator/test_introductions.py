@@ -80,6 +80,17 @@ async def test_a_worker_that_cannot_be_asked_is_asked_again(monkeypatch: pytest.
         await offered(here, "1.0.0", SHOWN)
 
 
+async def test_an_endpoint_that_comes_back_while_it_is_waited_for_is_asked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introductions, "_AGAIN_SECONDS", 0.1)
+    async with world() as here:
+        asked = await here.worker("one", says={"/version": lambda: web.Response(status=503)})
+        await until(lambda: asked.asked)
+        here.fleet.tell(EndpointGone("one"))
+        here.fleet.tell(endpoint("one", address=asked.address))
+        asked.says = saying("1.0.0", CARD)
+        await offered(here, "1.0.0", SHOWN)
+
+
 async def test_what_a_worker_said_before_it_became_ready_anew_is_not_taken() -> None:
     async with world() as here:
 

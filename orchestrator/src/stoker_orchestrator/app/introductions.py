@@ -25,23 +25,26 @@ class Introductions:
 
     def seen(self, identity: str) -> None:
         """The fleet has told of an endpoint."""
+        if identity not in self._asking and self._unknown(identity) is not None:
+            self._asking[identity] = asyncio.create_task(self._introduce(identity))
+
+    def _unknown(self, identity: str) -> Endpoint | None:
+        """The endpoint of this id that is to be asked, if there is one."""
         endpoint = self._registry.endpoint(identity)
-        if endpoint is not None and self._unknown(endpoint) and identity not in self._asking:
-            task = self._asking[identity] = asyncio.create_task(self._introduce(endpoint))
-            task.add_done_callback(lambda _: self._asking.pop(identity))
+        return endpoint if endpoint is not None and endpoint.state is EndpointState.READY and endpoint.runner is None else None
 
-    def _unknown(self, endpoint: Endpoint) -> bool:
-        return endpoint.state is EndpointState.READY and endpoint.runner is None
-
-    async def _introduce(self, endpoint: Endpoint) -> None:
+    async def _introduce(self, identity: str) -> None:
         pause = _AGAIN_SECONDS
-        while self._registry.endpoint(endpoint.id) is endpoint and self._unknown(endpoint):
-            since = endpoint.since
-            async with self._room:
-                runner = await self._ask(endpoint)
-            if runner is None:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _MOST_SECONDS)
-            elif endpoint.since == since:  # or it may have been another program at the same address
-                endpoint.runner = runner
-                self._told()
+        try:
+            while (endpoint := self._unknown(identity)) is not None:
+                since = endpoint.since
+                async with self._room:
+                    runner = await self._ask(endpoint)
+                if runner is None:
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _MOST_SECONDS)
+                elif endpoint.since == since:  # or it may have been another program at the same address
+                    endpoint.runner = runner
+                    self._told()
+        finally:
+            del self._asking[identity]

@@ -62,7 +62,8 @@ class Registry:
             if (known.state, event.state) == (EndpointState.STARTING, EndpointState.READY):
                 self._started(event.model, now - known.since)
             known.since = known.idle_since = now
-            known.runner = None if event.state is EndpointState.READY else known.runner
+            if event.state is EndpointState.READY:
+                known.runner = None
         known.address, known.capacity, known.state = event.address, event.capacity, event.state
         known.node, known.devices = event.node, event.devices
         known.no_room, known.pulse, known.trouble = event.no_room, event.pulse, event.trouble
