@@ -45,9 +45,16 @@ def largest(release: Release) -> dict[str, int]:
     return found
 
 
-def test_ten_times_the_load_is_served_or_refused_in_words_and_over_when_it_ends(
-    stub: Release, http: httpx2.Client, crowded: str
-) -> None:
+def waited(release: Release, model_id: str) -> int:
+    """Milliseconds that a job waits, sent by whichever orchestrator a new connection leads to.
+
+    One kept connection may lead to an orchestrator that asks another one for slots, and the way there and back rounds to 1.
+    """
+    with httpx2.Client(base_url=release.url, timeout=120) as caller:
+        return int(send(caller, model_id).headers["Stoker-Queue-Ms"])
+
+
+def test_ten_times_the_load_is_served_or_refused_in_words_and_over_when_it_ends(stub: Release, crowded: str) -> None:
     told = asyncio.run(overload(stub, crowded, rate=10 * MOST, seconds=OVERLOAD_SECONDS))
 
     served = [each for each in told if each.status == httpx2.codes.OK]
@@ -55,7 +62,7 @@ def test_ten_times_the_load_is_served_or_refused_in_words_and_over_when_it_ends(
     assert {each.status for each in refused} <= {httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE}
     assert all(each.retry_after for each in refused)
     assert len(served) > 0.7 * MOST * OVERLOAD_SECONDS
-    eventually(lambda: int(send(http, crowded).headers["Stoker-Queue-Ms"]) == 0, seconds=10)
+    eventually(lambda: waited(stub, crowded) == 0, seconds=10)
 
 
 def test_two_thousand_slow_connections_are_closed_and_keep_nobody_from_being_served(stub: Release, crowded: str) -> None:
